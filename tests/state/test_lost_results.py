@@ -81,6 +81,17 @@ def test_a_stage_whose_lost_result_others_need_is_retried(stage):
     assert world.status.dataset.sft_rows == 7
 
 
+def test_a_termination_message_that_is_no_result_is_shown():
+    world = World(make_run())
+    world.run_until("resolve")
+    world.finish("resolve")
+    for pod in pods("resolve", world):
+        world.objects[pod]["status"]["containerStatuses"][0]["state"]["terminated"]["message"] = "done\n"
+    world.settle()
+    world.pass_time(seconds=3)
+    assert "succeeded, but its termination message is not a result: 'done\\n'" in world.stage("resolve").message
+
+
 @pytest.mark.parametrize("stage", ["resolve", "evaluate/final"])
 def test_lost_results_fail_the_stage_after_backoff_limit(stage):
     world = lose_results(stage, World(make_run(backoffLimit=1)))

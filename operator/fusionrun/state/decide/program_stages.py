@@ -27,6 +27,7 @@ from fusionrun.state.decide.work import measure
 from fusionrun.state.observe.deleted_pods import deleted_pod
 from fusionrun.state.observe.failures import Failure, disruptions
 from fusionrun.state.observe.late_workloads import LATE_SECONDS, seem_to_exist
+from fusionrun.state.observe.object_fields import ended_containers, pod_phase
 from fusionrun.state.observe.workloads import Phase, Workload
 from fusionrun.state.report import results, scores
 from fusionrun.state.report.stage_status import running_numbers
@@ -40,6 +41,8 @@ SERVER_UNAVAILABLE = (
     "stopped because its server was not Ready: it restarts when the server is Ready; finished responses are kept"
 )
 NO_RESULT = "the stage ended, but its pods were deleted before their results were read"
+SHOWN_CHARACTERS = 100
+"""Start of a termination message in the message of a stage."""
 SERVER_RESTARTED = "its server starts again: it restarts when the server is Ready; finished responses are kept"
 
 
@@ -133,8 +136,8 @@ def _succeeded(context: Context, stage: Stage, before: Outcomes, workload: Workl
     if len(pods) < stage.completions and (outcome := _awaiting_pods(context, stage, before, workload)):
         return outcome
     if _lacks_result(context, stage, workload):
-        lost = Failure(Reason.INFRASTRUCTURE_ERROR, NO_RESULT)
-        if outcome := retry(context, stage, before, workload, lost, NO_RESULT):
+        lost = Failure(Reason.INFRASTRUCTURE_ERROR, _why_no_result(workload))
+        if outcome := retry(context, stage, before, workload, lost, lost.message):
             return outcome
         if stage.traits.report is not Report.DATASET:  # no stage depends on its numbers
             return failed(context, stage, workload, lost)
@@ -170,6 +173,17 @@ def _lacks_result(context: Context, stage: Stage, workload: Workload) -> bool:
     if stage.kind is StageKind.RESOLVE:
         return context.needed is None
     return stage.traits.report is not None and not workload.results
+
+
+def _why_no_result(workload: Workload) -> str:
+    for pod in workload.pods:
+        if pod_phase(pod) == "Succeeded":
+            text = "".join(terminated.get("message") or "" for terminated in ended_containers(pod))
+            return (
+                f"pod {pod['metadata']['name']} succeeded, but its termination message is not a result: "
+                f"{text[:SHOWN_CHARACTERS]!r}; the image of the stage must be of the same release as the operator"
+            )
+    return NO_RESULT
 
 
 def _pod_deleted(context: Context, stage: Stage, before: Outcomes, workload: Workload) -> StageOutcome:
