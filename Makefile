@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 PURE := tests/api tests/objects tests/plan tests/state tests/releases
 SOURCES := operator images/fusionrun_stages tests hack
 
-.PHONY: help demo test check venv fmt lint type generate verify unit test-adapters test-mlflow test-alerts cluster-up \
+.PHONY: help demo test check venv fmt lint type generate verify unit test-adapters test-scale test-mlflow test-alerts cluster-up \
 	cluster-down cluster-status images images-cuda test-cluster test-stages test-e2e test-pods test-kills test-mutations \
 	fuzz test-upgrade test-integrations release-data release-check release-images release-files \
 	release-chart release-sign sbom audit bench-construct bench-verify bench-train \
@@ -31,7 +31,7 @@ demo: check venv ## Start a cluster, run a complete FusionRun and print its resu
 
 # FUSIONRUN_TEST_ALL: a test of the chart fails without helm, which cluster-up builds, instead of being skipped.
 test: export FUSIONRUN_TEST_ALL := 1
-test: check verify lint type unit test-alerts cluster-up test-adapters images test-cluster test-pods ## Run all tests, including those on a cluster
+test: check verify lint type unit test-alerts cluster-up test-adapters test-scale images test-cluster test-pods ## Run all tests, including those on a cluster
 
 check: ## List the missing requirements of the cluster (CLUSTER=local, kind or existing)
 	@hack/cluster/check
@@ -64,6 +64,9 @@ unit: ## Test the functional core: tests/{api,objects,plan,state,releases}, with
 
 test-adapters: venv ## Test everything around the core without a cluster: tests/{cluster,handlers,chart,cli,crd,gitops,repository}
 	$(BIN)/python -m pytest -q -m "not cluster" tests/cluster tests/handlers tests/chart tests/cli tests/crd tests/gitops tests/repository
+
+test-scale: venv cluster-up ## Run 10 FusionRuns at once on a control plane of their own with simulated nodes
+	hack/test/scale
 
 test-mlflow: ## Test a training's run on a real MLflow server (MLFLOW=PROGRAM; PYTHON with the extra train)
 	@test -n "$(MLFLOW)" || { echo "MLFLOW=PROGRAM is required: mlflow of an environment with pip install mlflow"; exit 2; }

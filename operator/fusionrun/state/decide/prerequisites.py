@@ -68,7 +68,8 @@ def prerequisites(run: Manifest) -> tuple[ObjectRef, ...]:
         return ()
     backend = recorded_backend(run) or spec.training.backend
     required = (ref for ref, _ in _required(run["metadata"]["namespace"], spec))
-    return tuple(dict.fromkeys([*required, *needed_for(backend)]))
+    needed = () if spec.evaluate_only else needed_for(backend)
+    return tuple(dict.fromkeys([*required, *needed]))
 
 
 def missing(namespace: str, spec: FusionRunSpec, present: dict[ObjectRef, bool]) -> tuple[Missing, ...]:
