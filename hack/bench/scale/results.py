@@ -16,7 +16,7 @@ SCORES = {"base": 20.0, "sft": 50.0, "final": 60.0}
 ANY_SCORE = 40.0
 PEAK_MEMORY_BYTES = 512 << 20
 ROWS = 400
-ANY_RUN = "00000000"
+ANY_RUN = "fedcba98"
 """Start of a simulated pin, in place of a hash of the run."""
 
 _TRAINED = {"rows": ROWS, "tokens": 80 * ROWS, "steps": 36, "first_loss": 0.6931, "last_loss": 0.5172}

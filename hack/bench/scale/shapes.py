@@ -1,16 +1,21 @@
 """The runs of a measurement: the shape of a sample, and the simulated behaviour of its stages."""
 
 import math
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+sys.path.append(str(Path(__file__).parents[1] / "rehearsal"))
+import assumed_times
 from results import simulated_result
 
 from fusionrun.api.result import encode_result
 from fusionrun.api.spec import FusionRunSpec
-from fusionrun.api.stage import StageKind
+from fusionrun.api.stage import ReferenceKind, StageKind
+from fusionrun.api.values import Preflighted
 from fusionrun.names import API_VERSION, KIND
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.defaults import fill
@@ -26,6 +31,7 @@ SCHEDULING = {
 }
 """The part of a run that lets its pods run on the simulated nodes."""
 GPUS_PER_NODE = 8
+MINUTE = 60
 LEAST_NODES = 4
 SPARE_NODES = 1.5
 """Nodes per node that the GPU budgets require, so that a server with 8 GPUs finds a free node."""
@@ -45,12 +51,18 @@ class Shape:
         From a pod's start to its end, for kinds without a value in ``seconds``.
     seconds
         The same by kind of stage.
+    nodes
+        Number of nodes; by default as many as the GPU budgets of all runs require, and a reserve.
+    changes
+        Fields of the sample's spec to replace, by the name of their part.
     """
 
     sample: Path
     server_seconds: float
     work_seconds: float
     seconds: dict[StageKind, float] = field(default_factory=dict)
+    nodes: int | None = None
+    changes: dict[str, Any] = field(default_factory=dict)
 
     def script(self, stage: Stage, plan: Plan, spec: FusionRunSpec) -> dict[str, Any]:
         """Return the script of the simulated kubelets for the pods of a stage."""
@@ -58,6 +70,25 @@ class Shape:
             return {"server": True, "start_seconds": self.server_seconds}
         seconds = self.seconds.get(stage.kind, self.work_seconds)
         return {"work_seconds": seconds, "message": encode_result(simulated_result(stage, plan, spec, seconds))}
+
+
+@dataclass(frozen=True)
+class RehearsedShape(Shape):
+    """The sample with the times of ``hack/bench/rehearsal``, in which a minute takes a second."""
+
+    def script(self, stage: Stage, plan: Plan, spec: FusionRunSpec) -> dict[str, Any]:
+        times = assumed_times.Times()
+        if stage.kind is StageKind.SERVE:
+            return {"server": True, "start_seconds": times.load(stage) / MINUTE}
+        seconds = times.work(stage) / MINUTE
+        result = simulated_result(stage, plan, spec, seconds)
+        if stage.kind is StageKind.RESOLVE:
+            sizes = [assumed_times.PARAMETERS[r.field] for r in plan.references if r.kind is ReferenceKind.MODEL]
+            facts = {"parameters": sizes, "weights_bytes": [2 * size for size in sizes]}
+            result = result.model_copy(update={"values": result.values.model_copy(update=facts)})
+        elif stage.kind is StageKind.PREFLIGHT:  # no step of training is measured there
+            result = result.model_copy(update={"values": Preflighted()})
+        return {"work_seconds": seconds, "message": encode_result(result)}
 
 
 SHAPES = {
@@ -69,6 +100,9 @@ SHAPES = {
         work_seconds=2,
         seconds={StageKind.VERIFY: 1, StageKind.SCORE: 1, StageKind.SFT: 10, StageKind.DPO: 5},
     ),
+    "rehearsal": RehearsedShape(
+        SAMPLES / "llama-3-1-8b.yaml", 0, 0, nodes=2, changes={"generation": {"shards": 8, "parallelism": 8}}
+    ),
 }
 
 
@@ -79,6 +113,8 @@ class Workload:
         self.shape = shape
         self.names = [f"{shape}-{batch}-{number:03d}" for number in range(count)]
         self._spec = yaml.safe_load(SHAPES[shape].sample.read_text())["spec"]
+        for part, fields in SHAPES[shape].changes.items():
+            self._spec[part] |= fields
         scheduling = self._spec.setdefault("scheduling", {})
         scheduling.pop("sandboxRuntimeClassName", None)  # a RuntimeClass may select other nodes
         # Tiny has 4 servers at once. A limit of 3 is a wait that no other engine knows.
@@ -121,6 +157,8 @@ class Workload:
     @property
     def nodes(self) -> int:
         """Number of nodes that the runs need."""
+        if nodes := SHAPES[self.shape].nodes:
+            return nodes
         budget = self._filled.scheduling.gpu_budget or 0
         return max(LEAST_NODES, math.ceil(SPARE_NODES * len(self.names) * budget / GPUS_PER_NODE))
 
