@@ -73,8 +73,8 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     if options.runs < 1:
         parser.error(f"--runs: {options.runs}: must be at least 1")
-    if options.engine != "FusionRun" and options.shape == "llama":
-        parser.error("--shape llama: a Workflow has no limit of GPUs and of pods of a stage")
+    if options.engine != "FusionRun" and options.shape in ("llama", "rehearsal"):
+        parser.error(f"--shape {options.shape}: a Workflow has no limit of GPUs and of pods of a stage")
     return options
 
 
