@@ -6,7 +6,7 @@ import pytest
 
 from fusionrun.api.status import Reason
 from fusionrun.state.decide.prerequisites import prerequisites
-from support.runs import make_run, make_spec
+from support.runs import evaluation_only, make_run, make_spec, measured
 from support.world import World
 
 PYTORCH_JOBS, TRAIN_JOBS, JOB_SETS = (
@@ -103,3 +103,4 @@ def test_only_what_can_still_change_the_choice_is_looked_up():
     assert looked_up(run | {"status": {"trainingBackend": "PyTorchJob"}}) == {PYTORCH_JOBS}
     assert looked_up(run | {"status": {"trainingBackend": "Unknown"}}) == CRDS
     assert looked_up(run | {"spec": make_spec(training={"backend": "TrainJob"})}) == CRDS - {PYTORCH_JOBS}
+    assert looked_up(run | {"spec": evaluation_only(measured("ada"))}) == set()
