@@ -21,6 +21,7 @@ from support.world import SETTINGS
 
 RESOLVED = {"digests.json": '{"sft": "d1", "dpo": "d2"}'}
 TINY = run_ref("demo", "tiny")
+COMPLETE = {"conditions": [{"type": "Complete", "status": "True"}]}
 
 
 def with_claim(run, claim="fusion-data"):
@@ -101,10 +102,25 @@ def test_workloads_that_are_being_created_count(others, store, make):
     assert of(others, store) == []
 
 
-def test_all_workloads_count_before_the_digests_are_known(others, store, make):
+def test_all_workloads_count_between_the_end_of_resolve_and_its_config_map(others, store, make):
     store.put(make.child("ConfigMap", "tiny-resolved", 2, data={"digests.json": "broken"}))
     store.put(job(make, "unrelated", artifact="d3"))
+    resolve = partial(job, make, "tiny-resolve", run="tiny", artifact="", stage="resolve")
+    store.put(resolve())
+    assert of(others, store) == []
+    store.put(resolve(version=2) | {"status": COMPLETE})
     assert of(others, store) == [("two", "unrelated")]
+
+
+def test_what_was_complete_before_resolve_started_does_not_count(others, store, make):
+    tiny = with_claim(make.run(2)) | {"status": {"stages": [{"name": "resolve", "startTime": "2026-01-02T03:04:05Z"}]}}
+    store.put(tiny)
+    for name, ended in (("earlier", "2026-01-02T03:04:04Z"), ("later", "2026-01-02T03:04:06Z")):
+        store.put(
+            job(make, name, artifact={"earlier": "d1", "later": "d2"}[name])
+            | {"status": COMPLETE | {"completionTime": ended}}
+        )
+    assert of(others, store) == [("two", "later")]
 
 
 async def test_overlapping_reconciles_start_each_artifact_once(store, client, monkeypatch):

@@ -10,10 +10,11 @@ from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 
 from fusionrun.api.models import Manifest
+from fusionrun.api.stage import StageKind
 from fusionrun.cluster.store import Store, artifact_of
 from fusionrun.names import resolved_config_map
 from fusionrun.state.observe.live_objects import LiveObjects, OtherWorkload
-from fusionrun.state.observe.object_fields import is_deleting, is_pod_of, stage_of
+from fusionrun.state.observe.object_fields import JOBS, has_ended, is_deleting, is_pod_of, stage_of
 from fusionrun.state.observe.object_ref import ObjectRef, owners, ref_of, run_of
 
 
@@ -30,6 +31,9 @@ class OtherRuns:
     def of(self, run: Manifest, children: Iterable[Manifest]) -> tuple[OtherWorkload, ...]:
         """Return the workloads of other runs with the same claim for artifacts of a run."""
         ref, digests = ref_of(run), _digests(run, children)
+        if digests is None and not _is_resolved(run, children):
+            self._makers[ref] = {}
+            return ()
         new = (w for workloads in self._creating.values() for w in workloads)
         workloads = [
             *self._store.makers(ref.namespace, digests),
@@ -67,12 +71,17 @@ class OtherRuns:
         self._makers.pop(run, None)
 
     def _relevant(self, run: Manifest, workloads: Iterable[Manifest]) -> tuple[OtherWorkload, ...]:
-        """Return the workloads of other runs; of those that have succeeded, the last one for each artifact."""
+        """Return the workloads of other runs; of those that have succeeded, the last one for each artifact.
+
+        ``resolve`` has found what was complete when it started. A namespace with many finished runs has thousands of
+        earlier workloads.
+        """
         found: list[OtherWorkload] = []
         last: dict[str | None, tuple[str, OtherWorkload]] = {}
+        resolved_at = _stage_status(run, StageKind.RESOLVE).get("startTime") or ""
         for workload in workloads:
             artifact, completed = artifact_of(workload), _completed(workload)
-            if completed and artifact in last and completed <= last[artifact][0]:
+            if completed and (completed < resolved_at or (artifact in last and completed <= last[artifact][0])):
                 continue
             other = self._other(run, workload)
             if other and completed:
@@ -95,6 +104,18 @@ class OtherRuns:
         if _completed(workload):
             return ()
         return tuple(c for c in self._store.children(run) if c["kind"] == "Pod" and is_pod_of(c, workload))
+
+
+def _is_resolved(run: Manifest, children: Iterable[Manifest]) -> bool:
+    """Return whether a decision may know the digests of the artifacts of a run: ``resolve`` has ended."""
+    if (run.get("status") or {}).get("resolvedDigest"):
+        return True
+    return any(c["kind"] in JOBS and stage_of(c) == StageKind.RESOLVE and has_ended(c) for c in children)
+
+
+def _stage_status(run: Manifest, name: str) -> Manifest:
+    stages: Iterable[Manifest] = (run.get("status") or {}).get("stages") or ()
+    return next((stage for stage in stages if stage["name"] == name), {})
 
 
 def _completed(workload: Manifest) -> str:
