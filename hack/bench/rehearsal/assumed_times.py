@@ -6,7 +6,8 @@ sources, and 0.06 to 0.14 times as long for the training, of which no step is me
 
 import random
 
-from fusionrun.plan.stages import Stage
+from fusionrun.api.stage import ReferenceKind
+from fusionrun.plan.stages import Plan, Stage
 
 HOUR = 3600.0
 HOURS: dict[str, tuple[float, str]] = {
@@ -63,6 +64,12 @@ POD_STOP_SECONDS = 10.0
 """From the deletion of a server to the release of its GPUs. Assumed."""
 JOB_SECONDS = 1.0
 """From the end of the last pod to the completion of its Job: measured on a control plane (docs/benchmarks.md)."""
+
+
+def model_sizes(plan: Plan) -> dict[str, list[int]]:
+    """Return the fields of the result of ``resolve`` on the models of a plan."""
+    sizes = [PARAMETERS[r.field] for r in plan.references if r.kind is ReferenceKind.MODEL]
+    return {"parameters": sizes, "weights_bytes": [2 * size for size in sizes]}
 
 
 class Times:

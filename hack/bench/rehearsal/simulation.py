@@ -7,12 +7,12 @@ from datetime import timedelta
 from itertools import count
 from typing import Any
 
-from assumed_times import JOB_SECONDS, PARAMETERS, POD_START_SECONDS, POD_STOP_SECONDS, Times
+from assumed_times import JOB_SECONDS, POD_START_SECONDS, POD_STOP_SECONDS, Times, model_sizes
 from gpu_nodes import Nodes, Pod
 
 from fusionrun.api.result import Progress, StageResult
 from fusionrun.api.spec import FusionRunSpec
-from fusionrun.api.stage import ReferenceKind, StageKind
+from fusionrun.api.stage import StageKind
 from fusionrun.names import API_VERSION, KIND
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.defaults import fill
@@ -250,10 +250,7 @@ class SimulatedRun:
         result = succeeded(kind, task)
         if kind != StageKind.RESOLVE:
             return result
-        models = [r.field for r in self.plan.references if r.kind is ReferenceKind.MODEL]
-        sizes = [PARAMETERS[name] for name in models]
-        facts = {"parameters": sizes, "weights_bytes": [2 * size for size in sizes]}
-        return result.model_copy(update={"values": result.values.model_copy(update=facts)})
+        return result.model_copy(update={"values": result.values.model_copy(update=model_sizes(self.plan))})
 
 
 def sample(spec: dict[str, Any], number: int) -> dict[str, Any]:

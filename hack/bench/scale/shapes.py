@@ -10,11 +10,12 @@ import yaml
 
 sys.path.append(str(Path(__file__).parents[1] / "rehearsal"))
 import assumed_times
+from gpu_nodes import GPUS_PER_NODE
 from results import simulated_result
 
 from fusionrun.api.result import encode_result
 from fusionrun.api.spec import FusionRunSpec
-from fusionrun.api.stage import ReferenceKind, StageKind
+from fusionrun.api.stage import StageKind
 from fusionrun.api.values import Preflighted
 from fusionrun.names import API_VERSION, KIND
 from fusionrun.plan.build import build_plan
@@ -30,7 +31,6 @@ SCHEDULING = {
     "tolerations": [{"key": LABEL, "operator": "Exists", "effect": "NoSchedule"}],
 }
 """The part of a run that lets its pods run on the simulated nodes."""
-GPUS_PER_NODE = 8
 MINUTE = 60
 LEAST_NODES = 4
 SPARE_NODES = 1.5
@@ -83,9 +83,8 @@ class RehearsedShape(Shape):
         seconds = times.work(stage) / MINUTE
         result = simulated_result(stage, plan, spec, seconds)
         if stage.kind is StageKind.RESOLVE:
-            sizes = [assumed_times.PARAMETERS[r.field] for r in plan.references if r.kind is ReferenceKind.MODEL]
-            facts = {"parameters": sizes, "weights_bytes": [2 * size for size in sizes]}
-            result = result.model_copy(update={"values": result.values.model_copy(update=facts)})
+            values = result.values.model_copy(update=assumed_times.model_sizes(plan))
+            result = result.model_copy(update={"values": values})
         elif stage.kind is StageKind.PREFLIGHT:  # no step of training is measured there
             result = result.model_copy(update={"values": Preflighted()})
         return {"work_seconds": seconds, "message": encode_result(result)}
