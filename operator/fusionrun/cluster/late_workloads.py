@@ -20,15 +20,20 @@ class LateWorkloads:
     def __init__(self) -> None:
         self._looked: dict[str, float] = {}
         """Monotonic time of the first sight or of the last request, by UID."""
+        self._next_removal = 0.0
 
     def due(self, children: Iterable[Manifest]) -> list[Manifest]:
         """Return the workloads of a run to read now."""
         now = time.monotonic()
-        self._looked = {uid: at for uid, at in self._looked.items() if now - at < FORGET_SECONDS}
+        if now >= self._next_removal:  # not at each call, which is one per reconcile of any run
+            self._looked = {uid: at for uid, at in self._looked.items() if now - at < FORGET_SECONDS}
+            self._next_removal = now + FORGET_SECONDS
         due = []
         for workload in seem_to_exist(list(children)):
             uid = workload["metadata"]["uid"]
-            if now - self._looked.setdefault(uid, now) >= LATE_SECONDS:
+            passed = now - self._looked.setdefault(uid, now)
+            if passed >= LATE_SECONDS:
                 self._looked[uid] = now
+            if LATE_SECONDS <= passed < FORGET_SECONDS:
                 due.append(workload)
         return due
