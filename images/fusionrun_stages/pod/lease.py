@@ -82,6 +82,14 @@ class Lease:
             if self.try_take():
                 return
             time.sleep(POLL_SECONDS)
+        self.remove_left()
+
+    def remove_left(self) -> None:
+        """Remove the lease of a complete artifact if a predecessor of this pod was killed before it released it."""
+        holder = self.holder()
+        if holder is not None and holder.stage == self._this_pod.stage:
+            self._path.unlink(missing_ok=True)
+            remove_partials(self._path)
 
     def try_take(self) -> bool:
         """Return whether this pod holds the lease now. Do not wait for another pod."""

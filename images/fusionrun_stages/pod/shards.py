@@ -74,6 +74,9 @@ def take_shards(
     it, and the GPU of this one is free. While a pod of another run holds one, call ``on_wait`` and wait.
     """
     left = worker.in_order(shards)
+    for shard in left:
+        if is_complete(shard):
+            lease_of(shard).remove_left()
     while left := [shard for shard in left if not is_complete(shard)]:
         took = False
         for shard in left:

@@ -106,14 +106,16 @@ def test_one_of_several_waiting_pods_gets_a_stale_lease(tmp_path):
         pod.lease.release()
 
 
-def test_a_complete_artifact_needs_no_lease(tmp_path):
-    (tmp_path / "lease.json").write_text(json.dumps({"stage": "lab/dead/sft", "pod_uid": "dead"}))
-    other = Pod(tmp_path, "b", "two")
-    other.complete.set()
-    other.start().thread.join(5)
-    assert not other.thread.is_alive()
-    other.lease.release()
-    assert holder_of(tmp_path / "lease.json").pod_uid == "dead"
+@pytest.mark.parametrize(("run", "stays"), [("another", True), ("same", False)])
+def test_a_complete_artifact_needs_no_lease(tmp_path, run, stays):
+    # The holder was killed after it had written the manifest. Its successor removes the lease; other runs leave it.
+    (tmp_path / "lease.json").write_text(json.dumps({"stage": f"lab/{run}/sft", "pod_uid": "dead"}))
+    pod = Pod(tmp_path, "b", "same")
+    pod.complete.set()
+    pod.start().thread.join(5)
+    assert not pod.thread.is_alive()
+    pod.lease.release()
+    assert (tmp_path / "lease.json").exists() == stays
 
 
 def test_other_ranks_follow_rank_0_of_the_same_run(tmp_path):

@@ -128,8 +128,10 @@ def test_a_pod_waits_for_a_shard_of_another_run_and_of_an_earlier_attempt_with_m
 def test_a_pod_that_is_replaced_counts_the_shards_of_its_predecessor(tmp_path):
     first = Pod(tmp_path, 1).start()
     assert first.ends()
+    lock(tmp_path, 3, first.worker.holder("killed"))  # after it wrote the manifest, before it released the lease
     again = [Pod(tmp_path, number).start() for number in range(2)]
     assert all(pod.ends() for pod in again)
     assert [len(pod.counted) for pod in again] == [0, SHARDS]
     assert all(pod.made == [] for pod in again)
+    assert not list(tmp_path.glob("lease*"))
     assert [pod.reports for pod in again] == [[(0, 1000 * SHARDS, "")], [(1000 * SHARDS, 1000 * SHARDS, "")]]
