@@ -342,15 +342,17 @@ USAGE = {"pods": [{"uid": "p", "startTime": "2026-01-02T03:04:05Z", "gpus": 1.0}
         ({"gpu_seconds": 60}, {"gpu_seconds": 120}, 30.0),
         ({}, {"loss": 1.5}, 1.0),
         ({"gpu_seconds": 60}, {"gpu_seconds": 60, "gpu_usage": USAGE}, 1.0),
-        ({"loss": 2.0}, {"loss": 2.0, "reason": "PodsRunning"}, 1.0),
+        ({"loss": 2.0}, {"loss": 2.0, "reason": "PodsRunning"}, 5.0),
+        ({}, {"message": "pod sft-0: Unschedulable"}, 5.0),
+        ({}, {"state": "Waiting"}, 1.0),
     ],
-    ids=["loss", "cost", "GPU time", "first progress", "another pod with GPUs", "reason"],
+    ids=["loss", "cost", "GPU time", "first progress", "another pod with GPUs", "reason", "message", "state"],
 )
-async def test_numbers_alone_are_written_twice_a_minute(client, store, run, before, after, most):
+async def test_numbers_and_details_alone_are_written_less_often(client, store, run, before, after, most):
     executor = Executor(client, store, EventPoster(client))
     old, new = (
         FusionRunStatus(
-            stages=[StageStatus(name="sft", state="Running", **fields)],
+            stages=[StageStatus(**{"name": "sft", "state": "Running"} | fields)],
             cost_micro=fields.get("cost_micro"),
             gpu_seconds=fields.get("gpu_seconds"),
         )

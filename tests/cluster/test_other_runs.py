@@ -92,7 +92,7 @@ def test_the_index_follows_changes_of_objects(others, store, make):
         store.put(job(make, "job", version=version, artifact=artifact))
         assert of(others, store) == ([] if artifact == "d3" else [("two", "job")])
     store.remove(ref_of(job(make, "job")))
-    assert store.makers("demo", None) == []
+    assert store.makers_since("demo", "") == []
 
 
 def test_workloads_that_are_being_created_count(others, store, make):

@@ -5,12 +5,12 @@ from typing import Any
 
 from fusionrun.api.artifacts import digests
 from fusionrun.api.result import StageResult
+from fusionrun.cluster.makers import artifact_of
 from fusionrun.cluster.other_runs import OtherRuns
-from fusionrun.cluster.store import artifact_of
 from fusionrun.cluster.trim import trim
 from fusionrun.names import KIND, digest_of, stage_kind
 from fusionrun.state.observe.live_objects import OtherWorkload
-from fusionrun.state.observe.object_fields import is_finished, is_pod_of, stage_of
+from fusionrun.state.observe.object_fields import completed_at, is_finished, is_pod_of, stage_of
 from fusionrun.state.observe.object_ref import ObjectRef
 from support.runs import make_run
 from support.world import START, World, succeeded
@@ -145,12 +145,15 @@ class _View:
     def __init__(self, namespace: Namespace) -> None:
         self._namespace = namespace
 
-    def makers(self, _: str, artifacts: list[str] | None) -> list[dict[str, Any]]:
+    def makers(self, _: str, artifacts: list[str]) -> list[dict[str, Any]]:
+        return [maker for maker in self.makers_since(_, "") if artifact_of(maker) in artifacts]
+
+    def makers_since(self, _: str, time: str) -> list[dict[str, Any]]:
         found = [
             trim(manifest, finished=is_finished(world.run))
             for world in self._namespace.worlds.values()
             for manifest in world.objects.values()
-            if (artifact := artifact_of(manifest)) and (artifacts is None or artifact in artifacts)
+            if artifact_of(manifest) and not "" < completed_at(manifest) < time
         ]
         return sorted(found, key=lambda m: (m["metadata"]["name"], stage_of(m) or ""))
 

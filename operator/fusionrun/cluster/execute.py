@@ -21,12 +21,16 @@ from fusionrun.state.observe.live_objects import Refusal
 from fusionrun.state.observe.object_fields import WORKLOADS, format_time, is_deleting, is_finished
 from fusionrun.state.observe.object_ref import ObjectRef, owners, ref_of
 from fusionrun.state.report.events import Event
-from fusionrun.state.report.summary import only_numbers
+from fusionrun.state.report.summary import only_details, only_numbers
 
 logger = logging.getLogger(__name__)
 
 STATUS_MIN_SECONDS = 1.0
 """Shortest time between two status writes of a run if only the status changes."""
+
+DETAILS_SECONDS = 5.0
+"""The same if only reasons and messages of stages change: the pods of a short stage are pending, run and end within
+seconds, and one write then reports all of it."""
 
 NUMBERS_SECONDS = 30.0
 """Shortest time between two status writes of a run if only numbers change, such as progress and GPU time: etcd stores
@@ -116,7 +120,9 @@ class Executor:
         """Return how long a decision that only updates the status, from ``before``, should wait."""
         if decision.create or decision.delete or decision.events or decision.status is None or decision.only_records:
             return 0.0
-        least = NUMBERS_SECONDS if only_numbers(before, decision.status) else STATUS_MIN_SECONDS
+        least = STATUS_MIN_SECONDS
+        if only_details(before, decision.status):
+            least = NUMBERS_SECONDS if only_numbers(before, decision.status) else DETAILS_SECONDS
         left = max(0.0, self._written.get(ref_of(run), float("-inf")) + least - time.monotonic())
         return left if decision.requeue_seconds is None else min(left, decision.requeue_seconds)
 

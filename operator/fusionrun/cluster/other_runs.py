@@ -11,10 +11,11 @@ from contextlib import contextmanager
 
 from fusionrun.api.models import Manifest
 from fusionrun.api.stage import StageKind
-from fusionrun.cluster.store import Store, artifact_of
+from fusionrun.cluster.makers import artifact_of
+from fusionrun.cluster.store import Store
 from fusionrun.names import resolved_config_map
 from fusionrun.state.observe.live_objects import LiveObjects, OtherWorkload
-from fusionrun.state.observe.object_fields import JOBS, has_ended, is_deleting, is_pod_of, stage_of
+from fusionrun.state.observe.object_fields import JOBS, completed_at, has_ended, is_deleting, is_pod_of, stage_of
 from fusionrun.state.observe.object_ref import ObjectRef, owners, ref_of, run_of
 
 
@@ -34,12 +35,13 @@ class OtherRuns:
         if digests is None and not _is_resolved(run, children):
             self._makers[ref] = {}
             return ()
-        new = (w for workloads in self._creating.values() for w in workloads)
-        workloads = [
-            *self._store.makers(ref.namespace, digests),
-            *(w for w in new if digests is None or artifact_of(w) in digests),
-        ]
-        found = self._relevant(run, workloads)
+        resolved_at = _stage_status(run, StageKind.RESOLVE).get("startTime") or ""
+        new = [w for workloads in self._creating.values() for w in workloads]
+        if digests is None:
+            workloads = [*self._store.makers_since(ref.namespace, resolved_at), *new]
+        else:
+            workloads = [*self._store.makers(ref.namespace, digests), *(w for w in new if artifact_of(w) in digests)]
+        found = self._relevant(run, workloads, resolved_at)
         makers = self._makers[ref] = {}
         for other in found if digests is not None else ():
             makers.setdefault(ref_of(other.run), set()).add(stage_of(other.workload) or "")
@@ -70,17 +72,15 @@ class OtherRuns:
         """Forget a deleted or finished run."""
         self._makers.pop(run, None)
 
-    def _relevant(self, run: Manifest, workloads: Iterable[Manifest]) -> tuple[OtherWorkload, ...]:
+    def _relevant(self, run: Manifest, workloads: Iterable[Manifest], resolved_at: str) -> tuple[OtherWorkload, ...]:
         """Return the workloads of other runs; of those that have succeeded, the last one for each artifact.
 
-        ``resolve`` has found what was complete when it started. A namespace with many finished runs has thousands of
-        earlier workloads.
+        ``resolve`` has found what was complete when it started.
         """
         found: list[OtherWorkload] = []
         last: dict[str | None, tuple[str, OtherWorkload]] = {}
-        resolved_at = _stage_status(run, StageKind.RESOLVE).get("startTime") or ""
         for workload in workloads:
-            artifact, completed = artifact_of(workload), _completed(workload)
+            artifact, completed = artifact_of(workload), completed_at(workload)
             if completed and (completed < resolved_at or (artifact in last and completed <= last[artifact][0])):
                 continue
             other = self._other(run, workload)
@@ -101,7 +101,7 @@ class OtherRuns:
         return OtherWorkload(other, workload, self._pods(ref_of(other), workload))
 
     def _pods(self, run: ObjectRef, workload: Manifest) -> tuple[Manifest, ...]:
-        if _completed(workload):
+        if completed_at(workload):
             return ()
         return tuple(c for c in self._store.children(run) if c["kind"] == "Pod" and is_pod_of(c, workload))
 
@@ -116,11 +116,6 @@ def _is_resolved(run: Manifest, children: Iterable[Manifest]) -> bool:
 def _stage_status(run: Manifest, name: str) -> Manifest:
     stages: Iterable[Manifest] = (run.get("status") or {}).get("stages") or ()
     return next((stage for stage in stages if stage["name"] == name), {})
-
-
-def _completed(workload: Manifest) -> str:
-    """Return the time at which a workload succeeded, or an empty text."""
-    return str((workload.get("status") or {}).get("completionTime") or "")
 
 
 def _claim(run: Manifest) -> str | None:

@@ -9,8 +9,9 @@ from collections.abc import Set as AbstractSet
 from operator import attrgetter
 
 from fusionrun.api.models import Manifest
+from fusionrun.cluster.makers import Makers
 from fusionrun.cluster.trim import trim
-from fusionrun.names import KIND, LABEL_ARTIFACT
+from fusionrun.names import KIND
 from fusionrun.state.observe.object_fields import is_finished
 from fusionrun.state.observe.object_ref import ObjectRef, owned_by, ref_of, run_of
 
@@ -26,8 +27,7 @@ class Store:
         self._deleting: dict[str, str] = {}
         """Time of each deletion that the API server has accepted and no watch has reported yet, by UID."""
         self._children: dict[ObjectRef, set[ObjectRef]] = {}
-        self._makers: dict[str, dict[str, set[ObjectRef]]] = {}
-        """Workloads by namespace, then by the digest of their artifact."""
+        self._makers = Makers()
         self._pods: dict[str, ObjectRef] = {}
         self._finished: set[ObjectRef] = set()
         self._incomplete: set[ObjectRef] = set()
@@ -71,8 +71,7 @@ class Store:
         self._objects[ref] = kept
         if run is not None and run != ref:
             self._children.setdefault(run, set()).add(ref)
-        if artifact := artifact_of(kept):
-            self._makers.setdefault(ref.namespace, {}).setdefault(artifact, set()).add(ref)
+        self._makers.add(ref, kept)
         address = _address(kept)
         if address:
             self._pods[address] = ref
@@ -153,14 +152,13 @@ class Store:
         """Return the objects with the run's label, in a stable order."""
         return [self._objects[ref] for ref in sorted(self._children.get(run, ()), key=_BY_NAME)]
 
-    def makers(self, namespace: str, artifacts: Iterable[str] | None) -> list[Manifest]:
-        """Return the workloads that make some artifacts of a namespace, or whose clients do; None means all."""
-        known = self._makers.get(namespace, {})
-        return [
-            self._objects[ref]
-            for artifact in (known if artifacts is None else artifacts)
-            for ref in sorted(known.get(artifact, ()), key=_BY_NAME)
-        ]
+    def makers(self, namespace: str, artifacts: Iterable[str]) -> list[Manifest]:
+        """Return the workloads that make some artifacts of a namespace, or whose clients do."""
+        return [self._objects[ref] for ref in self._makers.of(namespace, artifacts)]
+
+    def makers_since(self, namespace: str, time: str) -> list[Manifest]:
+        """Return the workloads that make any artifact of a namespace, without those that succeeded before ``time``."""
+        return [self._objects[ref] for ref in self._makers.since(namespace, time)]
 
     def pod_at(self, address: str) -> Manifest | None:
         """Return the pod with this address that has not ended, or None."""
@@ -190,11 +188,7 @@ class Store:
             self._children[run].discard(ref)
             if not self._children[run]:
                 del self._children[run]
-        if artifact := artifact_of(known):
-            makers = self._makers[ref.namespace]
-            makers[artifact].discard(ref)
-            if not makers[artifact]:
-                del makers[artifact]
+        self._makers.discard(ref)
         self._forget_address(ref, known)
 
     def _forget_address(self, ref: ObjectRef, known: Manifest) -> None:
@@ -218,11 +212,6 @@ class Store:
         at = self._deleting.get(kept["metadata"].get("uid", ""))
         if at is not None:
             kept["metadata"].setdefault("deletionTimestamp", at)
-
-
-def artifact_of(manifest: Manifest) -> str | None:
-    """Return the digest of the artifact that a workload makes, or None."""
-    return (manifest["metadata"].get("labels") or {}).get(LABEL_ARTIFACT)
 
 
 def _same(known: Manifest, kept: Manifest) -> bool:

@@ -68,6 +68,11 @@ def has_ended(manifest: Manifest) -> bool:
     return any(map(is_end, (manifest.get("status") or {}).get("conditions") or []))
 
 
+def completed_at(manifest: Manifest) -> str:
+    """Return the time at which a Job or a PyTorchJob succeeded, or an empty text."""
+    return str((manifest.get("status") or {}).get("completionTime") or "")
+
+
 def is_end(condition: Manifest) -> bool:
     """Return whether a condition says that a Job, a PyTorchJob or a TrainJob has ended."""
     return condition["type"] in ("Complete", "Succeeded", "Failed") and condition["status"] == "True"

@@ -34,6 +34,7 @@ RUN_NUMBERS = frozenset(
     }
 )
 """Fields of the status of a stage and of a run that change all the time while pods run: no decision waits for them."""
+STAGE_DETAILS = frozenset({"reason", "message"})
 
 
 @dataclass(frozen=True)
@@ -96,10 +97,19 @@ def is_finished(conditions: Sequence[NewCondition]) -> bool:
 
 def only_numbers(before: FusionRunStatus, after: FusionRunStatus) -> bool:
     """Return whether two statuses differ only in numbers that both of them have."""
+    return _stages_equal_but(before, after, frozenset())
+
+
+def only_details(before: FusionRunStatus, after: FusionRunStatus) -> bool:
+    """Return whether two statuses differ only in such numbers, and in the reasons and messages of stages."""
+    return _stages_equal_but(before, after, STAGE_DETAILS)
+
+
+def _stages_equal_but(before: FusionRunStatus, after: FusionRunStatus, ignored: AbstractSet[str]) -> bool:
     if len(before.stages) != len(after.stages) or not _equal_but(before, after, RUN_NUMBERS, {"stages"}):
         return False
     pairs = zip(before.stages, after.stages, strict=True)
-    return all(old is new or _equal_but(old, new, STAGE_NUMBERS) for old, new in pairs)
+    return all(old is new or _equal_but(old, new, STAGE_NUMBERS, ignored) for old, new in pairs)
 
 
 def _equal_but(
