@@ -102,13 +102,18 @@ def test_workloads_that_are_being_created_count(others, store, make):
     assert of(others, store) == []
 
 
-def test_all_workloads_count_between_the_end_of_resolve_and_its_config_map(others, store, make):
+@pytest.mark.parametrize("ended", ["Job", "Pod"])
+def test_all_workloads_count_between_the_end_of_resolve_and_its_config_map(others, store, make, ended):
     store.put(make.child("ConfigMap", "tiny-resolved", 2, data={"digests.json": "broken"}))
     store.put(job(make, "unrelated", artifact="d3"))
     resolve = partial(job, make, "tiny-resolve", run="tiny", artifact="", stage="resolve")
     store.put(resolve())
     assert of(others, store) == []
-    store.put(resolve(version=2) | {"status": COMPLETE})
+    if ended == "Job":
+        store.put(resolve(version=2) | {"status": COMPLETE})
+    else:
+        labels = {"labels": {LABEL_RUN: "tiny", LABEL_STAGE: "resolve"}}
+        store.put(make.child("Pod", "tiny-resolve-0", metadata=labels) | {"status": {"phase": "Succeeded"}})
     assert of(others, store) == [("two", "unrelated")]
 
 

@@ -58,12 +58,13 @@ def run(version=1, uid="u"):
 
 
 COMPLETE = {"conditions": [{"type": "Complete", "status": "True"}]}
+SUCCEEDED = COMPLETE | {"completionTime": "2026-01-02T03:04:05Z"}
 
 
-def job(version=1, status=COMPLETE):
+def job(version=1, status=COMPLETE, **spec):
     metadata = {"name": "j", "namespace": "demo", "uid": "j", "labels": {LABEL_RUN: "tiny"}}
     changed = {"resourceVersion": str(version), "generation": version}
-    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata | changed, "status": status}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata | changed, "spec": spec, "status": status}
 
 
 async def test_a_changed_object_adds_its_run(recorder):
@@ -76,6 +77,7 @@ async def test_a_changed_object_adds_its_run(recorder):
 JOB_OWNER = {"apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "j"}
 REPLICA_SET = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "s-1", "uid": "r"}
 DELETING = {"deletionTimestamp": "2026-01-02T03:04:05Z"}
+OF_CLIENT = {LABEL_RUN: "tiny", LABEL_COMPONENT: "generate"}
 GPU = {"containers": [{"resources": {"limits": {"nvidia.com/gpu": "1"}}}]}
 
 
@@ -93,11 +95,14 @@ def deployment(**status):
     ("known", "change", "manifest", "now"),
     [
         (None, "ADDED", job(), True),
+        (None, "ADDED", job(status=SUCCEEDED, completions=2), True),
+        (None, "ADDED", job(status=SUCCEEDED), False),
         (None, "ADDED", job(status={"startTime": "2026-01-02T03:04:05Z"}), False),
         (job(), "MODIFIED", pod("Succeeded"), True),
-        (job(status={}), "MODIFIED", pod("Succeeded"), False),
-        (job(status={}), "MODIFIED", pod("Succeeded", spec=GPU), True),
-        (job(status={}), "MODIFIED", pod("Succeeded", labels={LABEL_RUN: "tiny", LABEL_COMPONENT: "generate"}), True),
+        (job(status={}), "MODIFIED", pod("Succeeded"), True),
+        (job(status={}, completions=2), "MODIFIED", pod("Succeeded"), False),
+        (job(status={}, completions=2), "MODIFIED", pod("Succeeded", spec=GPU), True),
+        (job(status={}, completions=2), "MODIFIED", pod("Succeeded", labels=OF_CLIENT), True),
         (None, "MODIFIED", pod("Succeeded"), True),
         (job(status={}), "MODIFIED", pod("Failed"), True),
         (None, "ADDED", pod("Pending"), False),

@@ -82,7 +82,6 @@ TIMELINE = [
     seen(5, "Workflow", "failed", run="b"),
 ]
 NEEDS = {"generate/x": ("resolve", "serve/x"), "publish": ("generate/x",)}
-WORKLOADS = {"Job": ("complete",), "Deployment": ("ready",)}
 
 
 def test_the_figures_of_a_timeline():
@@ -91,7 +90,7 @@ def test_the_figures_of_a_timeline():
     assert analysis.durations(TIMELINE, runs) == [22, 1]
     assert analysis.created_pods(TIMELINE, runs) == 5
     assert len(analysis.ended_stages(TIMELINE, runs)) == 3
-    assert analysis.follow_ups(TIMELINE, runs, NEEDS, WORKLOADS) == [0.25, 0.5]
+    assert analysis.follow_ups(TIMELINE, runs, NEEDS, ("Job", "Deployment")) == [0.75, 1.0]
     assert analysis.follow_ups(TIMELINE, runs, NEEDS) == [1, 1.5]
 
 

@@ -7,7 +7,6 @@ import pytest
 
 from fusionrun.api.status import read_status
 from fusionrun.api.values import SUMMAND_MAX
-from fusionrun.state.observe.object_ref import ObjectRef
 from support.world import World, world_after
 
 DONE = ("resolve", "prepare/prompts", "prepare/benchmarks")
@@ -72,8 +71,9 @@ def test_a_finished_stage_that_was_removed_or_reset_is_determined_from_its_job()
 def test_a_finished_stage_that_was_reset_and_has_no_job_runs_again():
     """Its pod finds the artifact complete and returns at once."""
     world = in_progress()
-    name = next(o["metadata"]["name"] for o in world.of_kind("Job") if "benchmarks" in o["metadata"]["name"])
-    del world.objects[ObjectRef("batch/v1", "Job", "lab", name)]
+    (name,) = (o["metadata"]["name"] for o in world.of_kind("Job") if "benchmarks" in o["metadata"]["name"])
+    for ref in [ref for ref in world.objects if ref.name == name or (ref.kind == "Pod" and ref.name.startswith(name))]:
+        del world.objects[ref]
     edit(world, "prepare/benchmarks", state="Pending")
     world.settle()
     assert world.stage("prepare/benchmarks").state == "Running"

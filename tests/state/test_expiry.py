@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from fusionrun.state.decide.run import decide
+from fusionrun.state.observe.object_ref import ref_of
 from support.runs import make_run
 from support.world import World, world_after
 
@@ -50,6 +51,24 @@ def test_the_decision_that_finishes_a_run_requests_another_reconcile():
     decision = world.reconcile()
     assert world.condition("Finished")[0] == "True"
     assert decision.requeue_seconds == 0.0
+
+
+def test_the_last_job_stays_if_its_controller_has_not_counted_its_pod_when_the_run_finishes():
+    world = World(make_run())
+    world.run_until("compare")
+    job = world.workloads()["compare"]
+    world.finish("compare")
+    job["status"] = {"active": 1}
+    world.settle()
+    assert world.condition("Finished")[0] == "True"
+    assert ref_of(job) in world.objects
+    name = job["metadata"]["name"]
+    for pod in [
+        pod for pod in world.of_kind("Pod") if pod["metadata"]["name"].startswith(name)
+    ]:  # little is kept of the pods of a finished run
+        del world.objects[ref_of(pod)]
+    world.settle()
+    assert ref_of(job) in world.objects
 
 
 def test_the_objects_of_a_failed_stage_stay_seven_times_as_long():

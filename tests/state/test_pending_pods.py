@@ -43,8 +43,8 @@ RUNS = {
 
 
 def scoring(**changes) -> World:
-    """Return a world in which score/ada has a Job without pods, with two shards of two GPUs."""
-    reward = make_spec()["rewardModel"] | {"resources": GPU}
+    """Return a world in which score/ada has a Job for two pods with two GPUs each, and no pod."""
+    reward = make_spec()["rewardModel"] | {"resources": GPU, "replicas": 2}
     before = ("resolve", "prepare/prompts", "prepare/benchmarks", "serve/ada", "generate/ada")
     return world_after(*before, rewardModel=reward, **changes)
 

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from timeline import RUNS
@@ -10,8 +10,8 @@ from timeline import RUNS
 Entry = Mapping[str, Any]
 Stages = dict[tuple[str, str], float]
 """A time by run and stage."""
-PODS = {"Pod": ("succeeded", "ready")}
-"""The states in which a stage has ended, by kind of its objects. That of a server has ended when it is ready."""
+ENDED = ("succeeded", "ready")
+"""The states of a pod in which its stage may have ended. That of a server has ended when it is ready."""
 
 
 def percentile(values: Iterable[float], percent: float) -> float | None:
@@ -37,13 +37,13 @@ def durations(entries: Iterable[Entry], names: Iterable[str]) -> list[float]:
     return [at - created[run] for run, (_, at) in outcomes(entries, names).items()]
 
 
-def ended_stages(entries: Iterable[Entry], names: Iterable[str], ends: Mapping[str, Sequence[str]] = PODS) -> Stages:
-    """Return when the last object of each stage had ended; for a server, when it was ready."""
+def ended_stages(entries: Iterable[Entry], names: Iterable[str]) -> Stages:
+    """Return when the last pod of each stage had succeeded; for a server, when its first pod was ready."""
     wanted = set(names)
     found: Stages = {}
     servers = set()
     for e in entries:
-        if e["run"] in wanted and e["what"] in ends.get(e["kind"], ()) and (e["run"], e["stage"]) not in servers:
+        if e["run"] in wanted and e["kind"] == "Pod" and e["what"] in ENDED and (e["run"], e["stage"]) not in servers:
             found[e["run"], e["stage"]] = e["t"]
             if e["what"] == "ready":
                 servers.add((e["run"], e["stage"]))
@@ -60,7 +60,7 @@ def follow_ups(
     entries: Sequence[Entry],
     names: Iterable[str],
     needs: Mapping[str, Sequence[str]],
-    ends: Mapping[str, Sequence[str]] = PODS,
+    made: Collection[str] = ("Pod",),
 ) -> list[float]:
     """Return the seconds from the end of the last required stage to the creation of a stage's first object.
 
@@ -74,14 +74,14 @@ def follow_ups(
         Names of runs.
     needs
         Required stages by stage. Other stages are left out.
-    ends
-        The states in which a stage has ended, by kind of its objects.
+    made
+        The kinds of the objects that are created for a stage.
     """
     names = set(names)
-    ended = ended_stages(entries, names, ends)
+    ended = ended_stages(entries, names)
     created: Stages = {}
     for e in entries:
-        if e["kind"] in ends and e["what"] == "created" and e["run"] in names:
+        if e["kind"] in made and e["what"] == "created" and e["run"] in names:
             created.setdefault((e["run"], e["stage"]), e["t"])
     found = []
     for (run, stage), at in created.items():

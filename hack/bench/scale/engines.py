@@ -30,14 +30,14 @@ class Engine(ABC):
         Kind of the object that runs the stages.
     watched
         Paths of the watched kinds, without pods. The placeholder is the namespace.
-    workloads
-        For each kind that the controller itself creates for a stage, the state in which the stage has ended.
+    made
+        The kinds that the controller itself creates for a stage.
     """
 
     kind: ClassVar[str]
     api_version: ClassVar[str]
     watched: ClassVar[Mapping[str, str]]
-    workloads: ClassVar[Mapping[str, tuple[str, ...]]]
+    made: ClassVar[tuple[str, ...]]
 
     def __init__(self, folder: Path, kubeconfig: Path) -> None:
         self.folder = folder
@@ -70,7 +70,7 @@ class FusionRunOperator(Engine):
         "Deployment": "/apis/apps/v1/namespaces/{}/deployments",
         "FusionRun": "/apis/fusionrun.dev/v1alpha1/namespaces/{}/fusionruns",
     }
-    workloads: ClassVar = {"Job": ("complete",), "Deployment": ("ready",)}
+    made: ClassVar = ("Job", "Deployment")
 
     def install(self) -> None:
         """Create the CRD, and write the settings."""
@@ -95,7 +95,7 @@ class ArgoController(Engine):
     kind = "Workflow"
     api_version = "argoproj.io/v1alpha1"
     watched: ClassVar = {"Workflow": "/apis/argoproj.io/v1alpha1/namespaces/{}/workflows"}
-    workloads: ClassVar = {"Pod": ("succeeded", "ready")}
+    made: ClassVar = ("Pod",)
     environment: ClassVar[Mapping[str, str]] = {"DEFAULT_REQUEUE_TIME": "50ms", "LEADER_ELECTION_DISABLE": "true"}
     limits: ClassVar[Sequence[str]] = ("--qps=1000", "--burst=2000")
 

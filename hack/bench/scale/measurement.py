@@ -59,7 +59,7 @@ def measure(
         stages_ended=len(analysis.ended_stages(entries, names)),
         pods=len(names) * sum(map(argo_workflow.pods_of, workload.plan.stages)),
         pods_created=analysis.created_pods(entries, names),
-        follow_up=_percentiles(analysis.follow_ups(entries, names, needs, engine.workloads), 50, 90, 99),
+        follow_up=_percentiles(analysis.follow_ups(entries, names, needs, engine.made), 50, 90, 99),
         pods_follow_up=_percentiles(analysis.follow_ups(entries, names, needs), 50, 90, 99),
         cpu_seconds=during.cpu - first.cpu,
         plane_cpu={name: seconds - idle[name] for name, seconds in busy.items()},

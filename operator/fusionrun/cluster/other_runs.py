@@ -15,7 +15,15 @@ from fusionrun.cluster.makers import artifact_of
 from fusionrun.cluster.store import Store
 from fusionrun.names import resolved_config_map
 from fusionrun.state.observe.live_objects import LiveObjects, OtherWorkload
-from fusionrun.state.observe.object_fields import JOBS, completed_at, has_ended, is_deleting, is_pod_of, stage_of
+from fusionrun.state.observe.object_fields import (
+    JOBS,
+    completed_at,
+    has_ended,
+    is_deleting,
+    is_pod_of,
+    pod_ended,
+    stage_of,
+)
 from fusionrun.state.observe.object_ref import ObjectRef, owners, ref_of, run_of
 
 
@@ -110,7 +118,12 @@ def _is_resolved(run: Manifest, children: Iterable[Manifest]) -> bool:
     """Return whether a decision may know the digests of the artifacts of a run: ``resolve`` has ended."""
     if (run.get("status") or {}).get("resolvedDigest"):
         return True
-    return any(c["kind"] in JOBS and stage_of(c) == StageKind.RESOLVE and has_ended(c) for c in children)
+    return any(stage_of(child) == StageKind.RESOLVE and _has_ended(child) for child in children)
+
+
+def _has_ended(child: Manifest) -> bool:
+    """Return whether a Job has ended, or a pod: a stage may succeed before the controller of its Job says so."""
+    return pod_ended(child) if child["kind"] == "Pod" else child["kind"] in JOBS and has_ended(child)
 
 
 def _stage_status(run: Manifest, name: str) -> Manifest:

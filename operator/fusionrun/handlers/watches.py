@@ -25,7 +25,14 @@ from fusionrun.handlers.work_queue import WorkQueue
 from fusionrun.metrics import Metrics
 from fusionrun.names import API_VERSION, KIND, LABEL_COMPONENT, LABEL_RUN
 from fusionrun.state.observe.gpu_pods import has_devices
-from fusionrun.state.observe.object_fields import JOBS, has_ended, is_deleting, parse_time, pod_phase
+from fusionrun.state.observe.object_fields import (
+    JOBS,
+    completed_at,
+    has_ended,
+    is_deleting,
+    parse_time,
+    pod_phase,
+)
 from fusionrun.state.observe.object_ref import ObjectRef, ref_of, run_of
 
 _CLAIM = ("v1", "PersistentVolumeClaim")
@@ -110,8 +117,10 @@ class Watches:
     def only_shows(self, change: str, manifest: Manifest) -> bool:
         """Return whether no stage waits for a change of an object, which only the status shows.
 
-        The object starts or runs; or it is a pod without devices that has succeeded before its Job has ended, or that
-        is gone and was the pod of a server. A server is deleted when the last pod of its client has succeeded.
+        The object starts or runs. Or it is a pod without devices that has succeeded before its Job has ended, of a Job
+        with more pods: the last of them ends the stage a second later. Or it is a pod that is gone and was the pod of
+        a server: a server is deleted when the last pod of its client has succeeded. Or it is a Job with one pod that
+        is complete: its pod has ended the stage.
         """
         kind = manifest["kind"]
         if change == "DELETED" or is_deleting(manifest):
@@ -119,12 +128,14 @@ class Watches:
         if kind == "Deployment":
             return not (manifest.get("status") or {}).get("readyReplicas")
         if kind != "Pod":
-            return kind in JOBS and not has_ended(manifest)
+            return kind in JOBS and (
+                not has_ended(manifest) or (_has_one_pod(manifest) and bool(completed_at(manifest)))
+            )
         phase = pod_phase(manifest)
         if phase != "Succeeded" or has_devices(manifest) or _component(manifest) in CLIENTS:
             return phase in ("Pending", "Running")
         jobs = self._jobs_of(manifest)
-        return bool(jobs) and not any(has_ended(job) or is_deleting(job) for job in jobs)
+        return bool(jobs) and not any(has_ended(job) or is_deleting(job) or _has_one_pod(job) for job in jobs)
 
     def _jobs_of(self, pod: Manifest) -> list[Manifest]:
         """Return the Job or PyTorchJob that owns a pod, if it is known."""
@@ -138,6 +149,10 @@ class Watches:
         self.metrics.watch_last_event.labels(claim.kind).set_to_current_time()
         for run in self.gatherer.claim_changed(claim, exists=change != "DELETED"):
             self.queue.add(run, watched_at=time.monotonic())
+
+
+def _has_one_pod(workload: Manifest) -> bool:
+    return bool(workload["kind"] == "Job" and ((workload.get("spec") or {}).get("completions") or 1) == 1)
 
 
 def _component(manifest: Manifest) -> str | None:

@@ -107,12 +107,6 @@ def _attempt_of(context: Context, client: Stage) -> int:
 
 
 def _is_over(context: Context, client: Stage) -> bool:
-    """Return whether a client needs its server no more: its artifact is complete.
-
-    A pod that has succeeded has written its part. So whatever happens to the Job before its controller says that it is
-    complete, another attempt would find the artifact and send no request.
-    """
+    """Return whether a client needs its server no more: its artifact is complete."""
     workload = context.observed_stage(client).latest
-    return context.is_done(client) or (
-        workload is not None and (workload.phase is Phase.SUCCEEDED or workload.pods_succeeded)
-    )
+    return context.is_done(client) or (workload is not None and workload.phase is Phase.SUCCEEDED)

@@ -92,14 +92,6 @@ class Workload:
         return self.active or (self.phase is Phase.FAILED and self.is_server)
 
     @property
-    def pods_succeeded(self) -> bool:
-        """Whether every completion index of a Job has a succeeded pod; its controller reports that a second later."""
-        if self.manifest["kind"] != "Job" or self.phase is not Phase.RUNNING:
-            return False
-        indexes = {_index(pod) for pod in self.pods if pod_phase(pod) == "Succeeded"}
-        return len(indexes) >= int(self.manifest["spec"].get("completions") or 1)
-
-    @property
     def placed(self) -> datetime | None:
         """Time at which its first pod that still exists started on a node; None before that."""
         return min(filter(None, map(_start_time, self.pods)), default=None)
@@ -133,6 +125,8 @@ def observe_workload(
         phase, ended = Phase.FAILED, true["Failed"].get("lastTransitionTime")
         failed = _of_failed_shards(pods, status) if true["Failed"].get("reason") in SHARDS_FAILED else pods
         failure = explain(failed, log_tails, together=_is_training(manifest))
+    elif manifest["kind"] == "Job" and _pods_succeeded(manifest, pods):
+        phase, ended = Phase.SUCCEEDED, max(_end_times(pods), default=None)
     elif manifest["kind"] == "Job" and not _is_training(manifest):
         spec = manifest["spec"]
         failure = explain_early(pods, log_tails, spec.get("backoffLimitPerIndex", spec.get("backoffLimit", 0)))
@@ -148,6 +142,20 @@ def observe_workload(
         failure=failure,
         warnings=warnings,
     )
+
+
+def _pods_succeeded(job: Manifest, pods: list[Manifest]) -> bool:
+    """Return whether every completion index of a Job has a succeeded pod.
+
+    The Job succeeds then, whatever happens: its controller writes so a second later, or later if it has many Jobs.
+    """
+    indexes = {_index(pod) for pod in pods if pod_phase(pod) == "Succeeded"}
+    return len(indexes) >= int(job["spec"].get("completions") or 1)
+
+
+def _end_times(pods: Iterable[Manifest]) -> list[str]:
+    ended = (state for pod in pods if pod_phase(pod) == "Succeeded" for state in ended_containers(pod))
+    return [str(state["finishedAt"]) for state in ended if state.get("finishedAt")]
 
 
 def _start_time(pod: Manifest) -> datetime | None:
