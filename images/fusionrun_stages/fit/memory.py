@@ -184,6 +184,18 @@ def training(demand: TrainingDemand, model: Architecture | None, parameters: int
     return Need(f"training.{kind}", parts, estimates, advice=advice, complete=model is not None and known is not None)
 
 
+def fits_zero_stage_2(
+    demand: TrainingDemand, model: Architecture | None, parameters: int, gpu_memory: int | None
+) -> bool:
+    """Return whether SFT and DPO fit with ZeRO stage 2 as well, which gathers no weights during a step.
+
+    Stage 1 exchanges as much as stage 2 and needs more memory (arXiv 1910.02054, section 7).
+    """
+    changed = demand.model_copy(update={"zero_stage": 2})
+    needs = (training(changed, model, parameters, dpo=dpo) for dpo in (False, True))
+    return all(need.verdict(gpu_memory) is Verdict.FITS for need in needs)
+
+
 def _activations(demand: TrainingDemand, model: Architecture, *, dpo: bool, width: int) -> int:
     micro_batch = 2 * demand.dpo_micro_batch if dpo else demand.sft_micro_batch  # a pair is two rows
     length = demand.dpo_max_length if dpo else demand.sft_max_length

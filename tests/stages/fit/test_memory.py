@@ -100,11 +100,13 @@ def test_only_what_cannot_fit_is_refused(model, settings, gib, verdict):
     assert need.verdict(gib and gib * GIB) is verdict
 
 
-def training(model, *, dpo=False, processes=8, zero_stage=3, **more):
+def demanded(*, processes=8, zero_stage=3, **more):
     settings = {"sft_micro_batch": 2, "dpo_micro_batch": 1, "sft_max_length": 2048, "dpo_max_length": 2048}
-    demand = TrainingDemand(reference=0, processes=processes, zero_stage=zero_stage, **settings | more)
-    architecture = read_architecture(model)
-    return memory.training(demand, architecture, parameters_of(model, 0), dpo=dpo)
+    return TrainingDemand(reference=0, processes=processes, zero_stage=zero_stage, **settings | more)
+
+
+def training(model, *, dpo=False, **settings):
+    return memory.training(demanded(**settings), read_architecture(model), parameters_of(model, 0), dpo=dpo)
 
 
 P = 8_029_995_008
@@ -166,6 +168,20 @@ def test_training_keeps_the_input_of_each_layer_and_one_layer():
 )
 def test_training_that_cannot_fit_is_refused(settings, gib, verdict):
     assert training(LLAMA_8B, **settings).verdict(gib * GIB) is verdict
+
+
+@pytest.mark.parametrize(
+    ("gib", "fits"),
+    [
+        (80, True),  # DPO: 15 + 15 of the reference + 3.7 + 11.2 GiB, and activations
+        (48, False),
+        (None, False),
+    ],
+)
+def test_zero_stage_2_is_known_to_fit(gib, fits):
+    model = read_architecture(LLAMA_8B)
+    found = memory.fits_zero_stage_2(demanded(), model, parameters_of(LLAMA_8B, 0), gib and gib * GIB)
+    assert found == fits
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,8 @@ def test_a_run_that_fits_reports_memory_disk_and_parameters(volume):
     assert made.values.parameters == [8_029_995_008] * 2
     assert made.values.memory_bytes.keys() == {"sources[a].served", "training.sft", "training.dpo"}
     assert made.values.disk_bytes == 8_029_995_008 * (4 * 14 + 3 * 2)
+    hint = made.details["memory"].pop("training.zeroStage")
+    assert hint == "3; 2 fits as well and is faster, since it gathers no weights during a step"
     assert all(text.startswith("Fits: ") for text in made.details["memory"].values())
 
 
