@@ -14,7 +14,8 @@ from fusionrun.api.task import CONTRACT_VERSION
 from fusionrun.api.values import NUMBER_MAX, OptionalCount, Values, shorter_forms
 
 RESULT_MAX_BYTES = 3072
-"""Longest encoded StageResult. Source: Kubernetes cuts a termination message at 4,096 bytes."""
+"""Longest encoded StageResult, but for pins and scores: those of the largest spec take 3.2 KB. Source: Kubernetes cuts
+a termination message at 4,096 bytes."""
 COUNT_MAX = 2**53
 """Largest integer of a Progress. Source: RFC 8259, section 6: up to it, every JSON reader agrees on an integer."""
 NAME_MAX = 32
@@ -73,7 +74,7 @@ class Progress(Contract):
 
 
 def encode_result(result: StageResult) -> str:
-    """Return the result as JSON of at most ``RESULT_MAX_BYTES``.
+    """Return the result as JSON of at most ``RESULT_MAX_BYTES``, or more if pins, complete stages or scores need it.
 
     A result that is too long loses detail in this order: what release 0.2 only displays, the counts of data sets, win
     rates, and the end of the message. Pins, complete stages and scores are never left out. The manifest on the volume

@@ -1,6 +1,6 @@
 """The status of a FusionRun: conditions, stages and results.
 
-The tiny sample's status is below 16 KiB (tested); that of a run with 32 sources was 51 KB (docs/architecture.md).
+The tiny sample's status is below 16 KiB (tested); that of a run with 32 sources was 78 KB (docs/architecture.md).
 """
 
 import copy
