@@ -68,6 +68,29 @@ def test_a_failure_that_a_slow_watch_has_not_reported_is_explained(stage):
     assert world.stage(stage).message == "no column 'prompt'"
 
 
+@pytest.mark.parametrize("outcome", ["failed", "succeeded"])
+def test_an_attempt_without_pods_is_listed_once(outcome):
+    """A list may come later than the decision that asks for it. Until then, no decision may undo the earlier one."""
+    stage = {"failed": "sft", "succeeded": "construct"}[outcome]
+    world = World(make_run())
+    world.run_until(stage)
+    if outcome == "failed":
+        world.fail(stage, {})
+    else:
+        world.finish(stage)
+    for pod in pods(stage, world):
+        del world.objects[pod]
+    world.pass_time(seconds=3)
+    known = world.stage(stage)
+    assert known.reason == Reason.BACK_OFF
+    decision = decide(world.live(), world.settings, world.now)
+    assert (decision.status, decision.list_pods, decision.events) == (None, (), ())
+    world.now += timedelta(seconds=20)
+    decision = decide(world.live(), world.settings, world.now)
+    assert decision.create
+    assert decision.list_pods == ()
+
+
 @pytest.mark.parametrize("stage", ["resolve", "construct", "evaluate/final"])
 def test_a_stage_whose_lost_result_others_need_is_retried(stage):
     run = make_run()

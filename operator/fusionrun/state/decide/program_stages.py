@@ -80,9 +80,13 @@ def _has_failed(context: Context, stage: Stage, workload: Workload) -> bool:
     The operator has written the status and could not delete the attempt, whose deleted pod may have been replaced; or
     its controller lets it run again.
     """
+    return workload.active and stage.traits.retried_by_operator and _waits_for_next(context, stage, workload)
+
+
+def _waits_for_next(context: Context, stage: Stage, workload: Workload) -> bool:
+    """Return whether the status says already that an attempt has failed, and when the next one is due."""
     old = context.previous.get(stage.name)
-    is_next = old is not None and old.retry_time is not None and (old.attempt or 0) == workload.attempt
-    return workload.active and stage.traits.retried_by_operator and is_next
+    return old is not None and old.retry_time is not None and (old.attempt or 0) == workload.attempt
 
 
 def _first_attempt(context: Context, stage: Stage) -> int:
@@ -120,9 +124,10 @@ def _read_if_late(outcome: StageOutcome, workload: Workload) -> StageOutcome:
 def _awaiting_pods(context: Context, stage: Stage, before: Outcomes, workload: Workload) -> StageOutcome | None:
     """Return the outcome of an ended workload until its pods have been listed; None after that.
 
-    Pods and workloads are watched separately, and one watch may lag far behind the other.
+    Pods and workloads are watched separately, and one watch may lag far behind the other. An attempt whose failure is
+    in the status was listed before.
     """
-    if workload.ref in context.pods_listed:
+    if workload.ref in context.pods_listed or _waits_for_next(context, stage, workload):
         return None
     outcome = _running(context, stage, before, workload)
     late = context.now - workload.ended if workload.ended else RESULT_GRACE
