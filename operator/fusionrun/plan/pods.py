@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache, reduce
 from typing import Any, TypeVar
 
-from fusionrun.api.models import ServerOverride
+from fusionrun.api.models import Endpoint, ServerOverride
 from fusionrun.api.pods import NodeRequirement, PodScheduling, PodSettings
 from fusionrun.api.spec import FusionRunSpec, MeasuredModel
 from fusionrun.api.stage import EvaluatedModel, PreflightSubject, StageKind
@@ -110,6 +110,12 @@ def gpu_cost_per_hour(spec: FusionRunSpec, settings: Settings, stage: Stage) -> 
     """Return what the devices of all pods of a stage cost in an hour."""
     selector = pod_settings(spec, stage, settings, gpus=True).node_selector
     return cost_per_hour(stage.devices, selector, settings.accelerators) * stage.pods
+
+
+def has_price(spec: FusionRunSpec, settings: Settings, stage: Stage) -> bool:
+    """Return whether a stage costs something: its devices have a price, or it calls an endpoint that has prices."""
+    is_paid = isinstance(stage.endpoint, Endpoint) and stage.endpoint.prices is not None
+    return is_paid or gpu_cost_per_hour(spec, settings, stage) > 0
 
 
 def pod_settings(spec: FusionRunSpec, stage: Stage, settings: Settings, *, gpus: bool) -> PodSettings:
