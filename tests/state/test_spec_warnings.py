@@ -26,6 +26,12 @@ def test_a_run_is_warned_of_once(settings, expected):
     assert warned(world) == expected
 
 
+def test_learning_rates_that_are_omitted_with_adapters():
+    world = World(make_run(training={"lora": {"rank": 8}, "dpo": {"learningRate": 5e-5}}))
+    world.complete()
+    assert warned(world) == ["spec.training.sft.learningRate"]
+
+
 def test_a_run_that_waits_for_its_acceptance_is_warned_of_when_it_is_accepted():
     world = World(make_run(**UNPRICED), absent={"fusion-data"})
     world.settle()

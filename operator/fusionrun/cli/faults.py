@@ -75,8 +75,9 @@ def _restates(rule: str, rules: list[str]) -> bool:
 
 def warnings_of(document: Document, settings: Settings = DEFAULT_SETTINGS) -> list[Fault]:
     """Return what the operator warns of when it accepts a FusionRun that has no fault."""
-    spec = read_spec(schema.without_nulls(document.value["spec"], _schema()))
-    found = spec_warnings(spec, build_plan(spec), settings)
+    fields = schema.without_nulls(document.value["spec"], _schema())
+    spec = read_spec(fields)
+    found = spec_warnings(FusionRunSpec.model_validate(fields), spec, build_plan(spec), settings)
     return [_placed(document, SpecError(f"spec.{each.field}", each.value, each.rule)) for each in found]
 
 

@@ -14,9 +14,9 @@ from fusionrun.settings import Settings
 MAX_COST = "budget.maxCost"
 
 
-def spec_warnings(spec: FusionRunSpec, plan: Plan, settings: Settings) -> list[SpecError]:
-    """Return a warning for each such field of a spec that has all defaults."""
-    return [*_unpriced_budget(spec, plan, settings)]
+def spec_warnings(written: FusionRunSpec, spec: FusionRunSpec, plan: Plan, settings: Settings) -> list[SpecError]:
+    """Return a warning for each such field of a spec; ``written`` is the spec without the defaults."""
+    return [*_unpriced_budget(spec, plan, settings), *_rates_of_adapters(written, spec)]
 
 
 def _unpriced_budget(spec: FusionRunSpec, plan: Plan, settings: Settings) -> Iterator[SpecError]:
@@ -27,3 +27,16 @@ def _unpriced_budget(spec: FusionRunSpec, plan: Plan, settings: Settings) -> Ite
             "no endpoint has prices: set prices, or limit budget.maxGpuHours"
         )
         yield SpecError(MAX_COST, limit, rule)
+
+
+def _rates_of_adapters(written: FusionRunSpec, spec: FusionRunSpec) -> Iterator[SpecError]:
+    """Warn of the recipe's learning rates with LoRA. Source of the other rate: QLoRA (arXiv 2305.14314)."""
+    if spec.training.lora is None or spec.evaluate_only is not None:
+        return
+    for stage in ("sft", "dpo"):
+        if getattr(written.training, stage).learning_rate is None:
+            rule = (
+                "is the recipe's default for all weights, with which the adapters of training.lora hardly change: set "
+                f"training.{stage}.learningRate, such as 2e-4 (docs/training.md)"
+            )
+            yield SpecError(f"training.{stage}.learningRate", getattr(spec.training, stage).learning_rate, rule)

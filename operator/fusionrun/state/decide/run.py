@@ -189,7 +189,7 @@ def _advance(inputs: RunInput, accepted: Acceptance) -> Decision:
     ]
     times = [*(outcome.requeue_seconds for outcome in decided), *conclusion.requeue_seconds, next_lost]
     decision = inputs.report(conclusion.conditions, report)
-    warned = warnings(inputs.before, accepted, pinned.plan, inputs.settings) if report.training_backend else []
+    warned = warnings(inputs, accepted, pinned.plan) if report.training_backend else []
     return replace(
         decision,
         # Stages share a NetworkPolicy.

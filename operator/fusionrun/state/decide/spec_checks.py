@@ -4,7 +4,7 @@ from pydantic import ValidationError
 
 from fusionrun import __version__
 from fusionrun.api.spec import FusionRunSpec
-from fusionrun.api.status import FusionRunStatus, Reason
+from fusionrun.api.status import Reason
 from fusionrun.errors import SpecError
 from fusionrun.plan.checks import check_security, check_spec
 from fusionrun.plan.pod_size import too_large
@@ -12,6 +12,7 @@ from fusionrun.plan.policy import violations
 from fusionrun.plan.spec_warnings import spec_warnings
 from fusionrun.plan.stages import Plan
 from fusionrun.settings import Policy, Settings
+from fusionrun.state.decide.run_input import RunInput
 from fusionrun.state.observe.accepted_run import Acceptance
 from fusionrun.state.observe.live_objects import LiveObjects
 from fusionrun.state.report.events import Event
@@ -37,11 +38,12 @@ def violated(accepted: Acceptance, policy: Policy) -> list[SpecError]:
     return list((errors | {str(e): e for e in changed}).values())
 
 
-def warnings(before: FusionRunStatus, accepted: Acceptance, plan: Plan, settings: Settings) -> list[Event]:
+def warnings(inputs: RunInput, accepted: Acceptance, plan: Plan) -> list[Event]:
     """Return the events on the spec of a run that is being accepted; none if a decision before this one had them."""
-    if not accepted.is_new or before.training_backend:
+    if not accepted.is_new or inputs.before.training_backend:
         return []
-    found = spec_warnings(accepted.spec, plan, settings)
+    written = FusionRunSpec.model_validate(inputs.live.run["spec"])
+    found = spec_warnings(written, accepted.spec, plan, inputs.settings)
     return [Event("Warning", Reason.SPEC_WARNING, f"spec.{each}") for each in found]
 
 
