@@ -18,7 +18,7 @@ from fusionrun.api.stage import PREFLIGHT_TRAINING, PREPARE_BENCHMARKS, StageKin
 from fusionrun.api.status import FusionRunStatus, Reason
 from fusionrun.errors import ContractError, SpecError
 from fusionrun.plan.build import build_plan
-from fusionrun.plan.demand import gpu_memory, gpu_of_nodes
+from fusionrun.plan.demand import gpu_memory, gpu_memory_of_parts, gpu_of_nodes
 from fusionrun.plan.families.prompts import PROMPTS
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.settings import Settings
@@ -105,6 +105,7 @@ def _planned(inputs: RunInput, accepted: Acceptance) -> PinnedPlan:
         features=accepted.features,
         publish_endpoint=accepted.publish_endpoint,
         gpu_memory_bytes=gpu_memory(spec, inputs.live.nodes),
+        gpu_memory_of_parts=gpu_memory_of_parts(spec, inputs.live.nodes),
     )
 
 
