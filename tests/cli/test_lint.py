@@ -146,6 +146,25 @@ def test_the_exit_status_tells_faults_from_unreadable_files(tmp_path, capsys):
     assert "is not YAML" in capsys.readouterr().err
 
 
+def test_a_warning_is_a_line_on_the_standard_error_and_no_fault(tmp_path, capsys):
+    run = yaml.safe_load((ROOT / "manifests" / "samples" / "one-gpu.yaml").read_text())
+    run["spec"]["budget"] = {"maxCost": 5}
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump(run, sort_keys=False))
+    line = path.read_text().splitlines().index("    maxCost: 5") + 1
+    settings = tmp_path / "settings.yaml"
+    settings.write_text("images: {data: d, serve: s, train: t, reward: r, sandbox: x}\n")
+    for arguments in ([], ["--settings", str(settings)]):
+        assert lint.main([str(path), *arguments]) == 0
+        out, err = capsys.readouterr()
+        assert out.endswith("no fault\n")
+        assert f"{path}:{line}: warning: spec.budget.maxCost: 5.0: has no effect" in err
+        assert ("known only with --settings" in err) is (not arguments)
+    settings.write_text(settings.read_text() + "accelerators: {prices: [{resource: nvidia.com/gpu, per_hour: 2}]}\n")
+    assert lint.main([str(path), "--settings", str(settings)]) == 0
+    assert "warning" not in capsys.readouterr().err
+
+
 def test_the_policy_of_an_operator_is_checked(tmp_path, capsys):
     settings = tmp_path / "settings.yaml"
     settings.write_text("images: {data: d, serve: s, train: t, reward: r, sandbox: x}\npolicy: {hubs: []}\n")

@@ -1,14 +1,16 @@
 """The demand in the task of ``resolve``: from the spec and, for the memory of a GPU, from the nodes."""
 
+from dataclasses import replace
+
 import pytest
 
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.checks import check_spec
-from fusionrun.plan.demand import argument, demand_of, gpu_memory, gpu_of_nodes
+from fusionrun.plan.demand import argument, demand_of, gpu_memory, gpu_memory_of_parts, gpu_of_nodes
 from fusionrun.plan.pod_size import NodeGpus
 from fusionrun.plan.quantities import quantity
 from support.plans import filled, pinned_of, read
-from support.runs import changed, make_spec
+from support.runs import changed, evaluation_only, make_spec, measured
 
 GPUS = {"limits": {"nvidia.com/gpu": 2}}
 
@@ -71,6 +73,57 @@ NODES = [
 )
 def test_the_memory_of_a_gpu_is_that_of_the_field_or_of_the_largest_selected_node(scheduling, nodes, size):
     assert gpu_memory(filled(scheduling=scheduling), nodes) == size
+
+
+MEMORY, PRODUCT = "nvidia.com/gpu.memory", "nvidia.com/gpu.product"
+H100_NODE = NodeGpus({"pool": "b", PRODUCT: "NVIDIA-H100-80GB-HBM3", MEMORY: "81559"}, {"nvidia.com/gpu": 8})
+L4_NODE = NodeGpus({"pool": "a", PRODUCT: "NVIDIA-L4", MEMORY: "23034"}, {"nvidia.com/gpu": 8})
+
+
+@pytest.mark.parametrize(
+    ("own", "scheduling", "nodes", "size"),
+    [
+        (None, {}, [H100_NODE], None),
+        ({"pool": "a"}, {}, [H100_NODE, L4_NODE], None),
+        ({MEMORY: "23034"}, {"gpuMemory": "80Gi"}, [], 23034 * 2**20),
+        ({PRODUCT: "NVIDIA-L4"}, {"gpuMemory": "80Gi"}, [H100_NODE, L4_NODE], 23034 * 2**20),
+        ({PRODUCT: "NVIDIA-L4"}, {"nodeSelector": {"pool": "b"}}, [H100_NODE, L4_NODE], 0),
+        ({PRODUCT: "NVIDIA-L4"}, {"nodeSelector": {"pool": "b"}, "gpuMemory": "80Gi"}, [H100_NODE, L4_NODE], None),
+        ({PRODUCT: "NVIDIA-H100-80GB-HBM3"}, {}, [], 80 * 2**30),
+        ({PRODUCT: "NVIDIA-A100-SXM4-80GB-MIG-1g.10gb"}, {}, [], 10 * 2**30),
+        ({"cloud.google.com/gke-accelerator": "nvidia-h100-80gb"}, {}, [L4_NODE], 80 * 2**30),
+    ],
+    ids=[
+        "no settings", "no label of GPUs", "the label of the memory", "the selected node", "unknown",
+        "unknown, with that of the run", "the name", "the name of a MIG device", "the name of GKE",
+    ],
+)  # fmt: skip
+def test_the_memory_of_a_part_is_that_of_the_gpus_that_its_pods_select(own, scheduling, nodes, size):
+    data = spec_with_gpus() | {"scheduling": scheduling}
+    pod = {} if own is None else {"pod": {"nodeSelector": own}}
+    data["sources"][0]["served"] |= pod
+    data["rewardModel"] |= pod
+    data["training"] |= pod
+    found = gpu_memory_of_parts(read(data), nodes)
+    fields = ("sources[ada].served.pod", "rewardModel.pod", "training.pod")
+    assert found == ({} if size is None else dict.fromkeys(fields, size))
+    demand = demand_of(replace(pinned_of("tiny", data), gpu_memory_of_parts=found))
+    assert [part.gpu_memory_bytes for part in (*demand.served, demand.reward, demand.training)] == [size] * 3
+
+
+@pytest.mark.parametrize(
+    ("own", "part"), [(False, "evaluation.server.pod"), (True, "evaluateOnly.models[ada].server.pod")]
+)
+def test_the_memory_of_an_evaluated_model_is_that_of_the_server_whose_pod_settings_apply(own, part):
+    pod = {"pod": {"nodeSelector": {MEMORY: "81559"}}}
+    model = measured("ada") | ({"server": pod} if own else {})
+    server = {"resources": GPUS, "tensorParallelSize": 2} | ({} if own else pod)
+    data = evaluation_only(model)
+    data["evaluation"] |= {"server": server}
+    found = gpu_memory_of_parts(read(data), [])
+    assert found == {part: 81559 * 2**20}
+    (served,) = demand_of(replace(pinned_of("tiny", data), gpu_memory_of_parts=found)).served
+    assert served.gpu_memory_bytes == 81559 * 2**20
 
 
 def test_a_memory_without_a_unit_is_refused():

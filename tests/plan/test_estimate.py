@@ -96,10 +96,18 @@ def test_the_pods_of_the_reward_model_share_the_shards_of_responses(replicas, gp
     assert row.gpu_hours == pytest.approx(2 * 121.3 * gpus / 3600, abs=0.01)
 
 
-def test_measured_steps_replace_the_estimate_of_training():
-    rows = rows_of(spec(), measured=MeasuredSteps(10.0, 20.0))
-    assert (rows["sft"].seconds, rows["sft"].basis) == (240, "Measured")  # 24 steps
-    assert (rows["dpo"].seconds, rows["dpo"].basis) == (160, "Measured")  # 8 steps
+@pytest.mark.parametrize(
+    ("max_length", "sft", "dpo"),
+    [(2048, 71, 47), (1200, 120, 80), (600, 240, 160), (256, 240, 160)],
+    ids=["the recipe's", "half of it", "as long as assumed", "shorter than assumed"],
+)
+def test_measured_steps_replace_the_estimate_of_training_and_rows_are_shorter_than_those_measured(max_length, sft, dpo):
+    data = spec()
+    for stage in ("sft", "dpo"):
+        data["training"][stage]["maxLength"] = max_length
+    rows = rows_of(data, measured=MeasuredSteps(10.0, 20.0))
+    assert (rows["sft"].seconds, rows["sft"].basis) == (sft, "Measured")  # 24 steps, of 600 tokens per row
+    assert (rows["dpo"].seconds, rows["dpo"].basis) == (dpo, "Measured")  # 8 steps
     assert rows["serve"].basis == "EstimateForH100"
 
 

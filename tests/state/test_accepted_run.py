@@ -10,7 +10,7 @@ from fusionrun.plan.build import build_plan
 from fusionrun.plan.defaults import fill
 from fusionrun.plan.kinds import stage_traits
 from fusionrun.plan.pinned import Feature, PinnedPlan
-from fusionrun.state.decide import run as decide_module
+from fusionrun.state.decide import spec_checks
 from fusionrun.state.observe import accepted_run
 from fusionrun.state.observe.accepted_run import acceptance, resolution
 from fusionrun.state.observe.frozen import frozen
@@ -98,7 +98,7 @@ def test_a_pin_stays_with_its_reference():
 
 def test_a_new_check_applies_to_new_runs_only(monkeypatch):
     world = started("resolve")
-    monkeypatch.setattr(decide_module, "check_spec", lambda _: ["a new check fails"])
+    monkeypatch.setattr(spec_checks, "check_spec", lambda _: ["a new check fails"])
     world.run_to_end()
     assert world.condition("Complete")[0] == "True"
     other = World(make_run(name="other"))

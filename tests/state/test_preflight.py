@@ -49,6 +49,7 @@ def test_servers_wait_for_the_checks_and_the_status_shows_their_figures():
 def test_the_check_of_training_has_the_object_of_training_and_fails_the_run(backend):
     world = start(training={"nodes": 2, "backend": backend})
     world.run_until(TRAINING)
+    world.finish_in_turn(REWARD)
     text = "CUDA out of memory: lower training.dpo.microBatchSize or maxLength"
     message = encode_result(StageResult(outcome=Outcome.FAILED, user_error=True, message=text))
     assert world.workloads()[TRAINING]["kind"] == backend
@@ -112,6 +113,7 @@ def test_a_run_of_an_earlier_release_has_no_checks():
 def test_a_check_with_other_settings_than_at_acceptance_has_an_artifact_of_its_own():
     world = start()
     world.run_until(TRAINING)
+    world.finish_in_turn(REWARD)
     directory = world.task(TRAINING).output_dir
     world.fail(TRAINING, {"exitCode": EXIT_USER_ERROR, "message": encode_result(
         StageResult(outcome=Outcome.FAILED, user_error=True, message="out of memory")

@@ -55,6 +55,8 @@ class Need:
     """What to change if it does not fit."""
     complete: bool = True
     """Whether a part is not left out because the architecture is unknown."""
+    gpu_memory: int | None = None
+    """Memory of one GPU of the nodes of the part; None if it is not known."""
 
     @property
     def certain(self) -> int:

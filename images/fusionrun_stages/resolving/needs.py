@@ -3,7 +3,7 @@
 import logging
 import shutil
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fusionrun.api.artifacts import PIN_LENGTH, model_dir
 from fusionrun.api.demand import Demand
@@ -58,21 +58,25 @@ def memory_needs(demand: Demand, models: Mapping[int, ModelFacts]) -> list[Need]
     found: list[Need] = []
     for served in demand.served:
         if model := models.get(served.reference):
-            size = demand.gpu_memory_bytes
-            found.append(memory.served(served, model.architecture, model.parameters, model.weights_bytes, size))
+            size = demand.gpu_memory_of(served)
+            need = memory.served(served, model.architecture, model.parameters, model.weights_bytes, size)
+            found.append(replace(need, gpu_memory=size))
     if demand.reward and (model := models.get(demand.reward.reference)):
-        found.append(memory.reward(demand.reward, model.architecture, model.parameters, model.weights_bytes))
+        need = memory.reward(demand.reward, model.architecture, model.parameters, model.weights_bytes)
+        found.append(replace(need, gpu_memory=demand.gpu_memory_of(demand.reward)))
     training = demand.training
     target = models.get(training.reference) if training else None
     if training and target and target.parameters and training.on_gpus:
-        found += [memory.training(training, target.architecture, target.parameters, dpo=dpo) for dpo in (False, True)]
+        needs = [memory.training(training, target.architecture, target.parameters, dpo=dpo) for dpo in (False, True)]
+        found += [replace(need, gpu_memory=demand.gpu_memory_of(training)) for need in needs]
     return found
 
 
-def check_memory(demand: Demand, needs: Sequence[Need], faults: Faults) -> dict[str, str]:
+def check_memory(needs: Sequence[Need], faults: Faults) -> dict[str, str]:
     """Report every part of the run that cannot fit a GPU; return the verdicts with their texts, by field."""
-    size, texts = demand.gpu_memory_bytes, {}
+    texts = {}
     for need in needs:
+        size = need.gpu_memory
         verdict = need.verdict(size)
         usable = f" of {gib(need.share * size)} GiB that it may use" if size else ""
         texts[need.field] = f"{verdict}: {need.text()}{usable}"
@@ -95,7 +99,7 @@ def zero_stage_hint(demand: Demand, models: Mapping[int, ModelFacts]) -> dict[st
     target = models.get(training.reference)
     if target is None or not target.parameters:
         return {}
-    if not memory.fits_zero_stage_2(training, target.architecture, target.parameters, demand.gpu_memory_bytes):
+    if not memory.fits_zero_stage_2(training, target.architecture, target.parameters, demand.gpu_memory_of(training)):
         return {}
     text = "3; 2 fits as well and is faster, since it gathers no weights during a step"
     log.info("training.zeroStage: %s", text)

@@ -28,6 +28,8 @@ class ServedDemand(Contract):
     """Weights of each GPU that are in the memory of the node (``--cpu-offload-gb``)."""
     kv_cache_bytes: int = 2
     """Bytes of a number in the KV cache: 1 for ``--kv-cache-dtype fp8``."""
+    gpu_memory_bytes: int | None = None
+    """Memory of a GPU of its own nodes; 0 if it is not known, None if they are those of the run."""
 
 
 class RewardDemand(Contract):
@@ -38,6 +40,8 @@ class RewardDemand(Contract):
     max_batch_tokens: int | None = None
     """Tokens that are scored together, with padding; None for no limit."""
     max_length: int
+    gpu_memory_bytes: int | None = None
+    """Memory of a GPU of its own nodes; 0 if it is not known, None if they are those of the run."""
 
 
 class TrainingDemand(Contract):
@@ -57,13 +61,15 @@ class TrainingDemand(Contract):
     """Whether the pods request GPUs. Without, only the disk is counted."""
     offload: Offload | None = None
     lora: Lora | None = None
+    gpu_memory_bytes: int | None = None
+    """Memory of a GPU of its own nodes; 0 if it is not known, None if they are those of the run."""
 
 
 class Demand(Contract):
     """What the pods of a run need."""
 
     gpu_memory_bytes: int | None = None
-    """Memory of one GPU; None if it is not known: nothing is then judged."""
+    """Memory of one GPU, for the parts without one of their own; None if it is not known: they are then not judged."""
     served: list[ServedDemand] = []
     reward: RewardDemand | None = None
     training: TrainingDemand | None = None
@@ -72,3 +78,7 @@ class Demand(Contract):
     """Estimated number of responses that the run stores; None if it is not known."""
     published_copies: int = 0
     """Copies of the final model that ``publish`` makes on the claim: one in its bundle, one at a place on the claim."""
+
+    def gpu_memory_of(self, part: ServedDemand | RewardDemand | TrainingDemand) -> int | None:
+        """Return the memory of one GPU of a part; None if it is not known."""
+        return (self.gpu_memory_bytes if part.gpu_memory_bytes is None else part.gpu_memory_bytes) or None

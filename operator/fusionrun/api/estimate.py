@@ -36,8 +36,8 @@ class StageEstimate(Contract):
     cost: Amount | None = None
     """Cost of the GPUs by the operator's prices, and of the endpoints by theirs. Absent without prices."""
     basis: Annotated[str, Field(max_length=32)]
-    """``Measured`` if the seconds per step are those of ``preflight``, ``EstimateForH100`` if the model of the GPUs is
-    not known, else ``Estimate``."""
+    """``Measured`` if the seconds rest on a step of training that ``preflight`` measured, ``EstimateForH100`` if the
+    model of the GPUs is not known, else ``Estimate``."""
 
 
 class ModelEstimate(Contract):

@@ -138,7 +138,8 @@ class Scheduling(PodScheduling):
     gpu_memory: Quantity | None = None
     """Memory of one GPU of the nodes that the run uses, such as ``80Gi``. ``resolve`` refuses models and training that
     cannot fit. If omitted, the label ``nvidia.com/gpu.memory`` of the nodes applies, if the operator may read nodes
-    (the setting ``policy.checkNodes``); without it, the expected memory is only reported."""
+    (the setting ``policy.checkNodes``); without it, the expected memory is only reported. A part whose
+    ``pod.nodeSelector`` names GPUs by their labels is compared with the memory of these."""
     max_servers: Annotated[int, Field(ge=1, le=64)] | None = None
     """Maximum number of models that the run serves at the same time. If omitted, there is no limit."""
     queue_name: Annotated[str, Field(max_length=63)] | None = None

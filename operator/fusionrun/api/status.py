@@ -109,6 +109,7 @@ class Reason(StrEnum):
     RETRY_IGNORED = "RetryIgnored"
     DATASET_SIZE_DIFFERS = "DatasetSizeDiffers"
     SCORE_MISSING = "ScoreMissing"
+    SPEC_WARNING = "SpecWarning"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     SUSPENDED = "Suspended"
     BUDGET_EXCEEDED = "BudgetExceeded"

@@ -19,6 +19,7 @@ from fusionrun.plan.checks import check_spec
 from fusionrun.plan.defaults import descriptions, fill
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.policy import violations
+from fusionrun.plan.spec_warnings import spec_warnings
 from fusionrun.settings import Images, Settings
 from fusionrun.state.decide.prerequisites import over_budget
 from fusionrun.state.observe.accepted_run import Acceptance, exceeds_config_map
@@ -62,7 +63,7 @@ def faults(document: Document, settings: Settings = DEFAULT_SETTINGS) -> list[Fa
             *found,
             *(e for e in _of_operator(document.name, spec, found, settings) if not _restates(e.rule, rules)),
         ]
-    placed = [Fault(document.line(e.field), e.field, repr(e.value), e.rule) for e in errors]
+    placed = [_placed(document, error) for error in errors]
     twice = [Fault(line, key, "", "the key occurs twice in its mapping") for line, key in document.repeated]
     return sorted({(f.line, f.field, f.rule): f for f in [*placed, *twice]}.values())
 
@@ -70,6 +71,18 @@ def faults(document: Document, settings: Settings = DEFAULT_SETTINGS) -> list[Fa
 def _restates(rule: str, rules: list[str]) -> bool:
     """Return whether the operator repeats a rule of admission; that of admission may begin with the field."""
     return any(rule in other or other.partition(" ")[2] in rule for other in rules)
+
+
+def warnings_of(document: Document, settings: Settings = DEFAULT_SETTINGS) -> list[Fault]:
+    """Return what the operator warns of when it accepts a FusionRun that has no fault."""
+    fields = schema.without_nulls(document.value["spec"], _schema())
+    spec = read_spec(fields)
+    found = spec_warnings(FusionRunSpec.model_validate(fields), spec, build_plan(spec), settings)
+    return [_placed(document, SpecError(f"spec.{each.field}", each.value, each.rule)) for each in found]
+
+
+def _placed(document: Document, error: SpecError) -> Fault:
+    return Fault(document.line(error.field), error.field, repr(error.value), error.rule)
 
 
 def read_spec(spec: dict[str, Any]) -> FusionRunSpec:

@@ -6,18 +6,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fusionrun.cli.documents import STDIN, Document, UnreadableError, read
-from fusionrun.cli.faults import DEFAULT_SETTINGS, faults, is_run
+from fusionrun.cli.faults import DEFAULT_SETTINGS, faults, is_run, warnings_of
 from fusionrun.errors import SpecError
+from fusionrun.plan.spec_warnings import MAX_COST
 from fusionrun.settings import Settings
 from fusionrun.settings_file import read_settings
 
 EPILOG = """\
 Each fault is one line: FILE:LINE: FIELD: VALUE: RULE. Found are the faults that the API server would find, and those
-that the operator would find when it accepts the run. What a run needs of the cluster, of hubs and of its claim is not
-checked: see the command `plan`, and docs/preflight.md.
+that the operator would find when it accepts the run. A run without faults may have warnings on the standard error, such
+as FILE:LINE: warning: FIELD: VALUE: RULE, which do not change the exit status. What a run needs of the cluster, of hubs
+and of its claim is not checked: see the command `plan`, and docs/preflight.md.
 
 Exit status: 0 no fault, 1 faults, 2 a file cannot be read or is not YAML.
 """
+UNKNOWN_PRICES = "; the prices of your operator are known only with --settings"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -54,11 +57,15 @@ def _report(document: Document, settings: Settings) -> int:
 
 
 def print_faults(document: Document, settings: Settings) -> int:
-    """Print the faults of a FusionRun; return their number."""
+    """Print the faults of a FusionRun, or the warnings if it has none; return the number of faults."""
     found = faults(document, settings)
     for fault in found:
         value = f"{fault.value}: " if fault.value else ""
         print(f"{document.file}:{fault.line}: {fault.field}: {value}{fault.rule}")
+    for warning in [] if found else warnings_of(document, settings):
+        hint = UNKNOWN_PRICES if warning.field == f"spec.{MAX_COST}" and settings is DEFAULT_SETTINGS else ""
+        text = f"{warning.field}: {warning.value}: {warning.rule}{hint}"
+        print(f"{document.file}:{warning.line}: warning: {text}", file=sys.stderr)
     return len(found)
 
 

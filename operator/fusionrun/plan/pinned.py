@@ -64,6 +64,8 @@ class PinnedPlan(Run):
 
     gpu_memory_bytes: int | None = None
     """Memory of one GPU, for the checks of ``resolve``; None if it is unknown."""
+    gpu_memory_of_parts: dict[str, int] = field(default_factory=dict)
+    """The same for each part of the spec whose pods select other GPUs, by its field (``plan.demand``)."""
 
     @property
     def hub_endpoint(self) -> str | None:

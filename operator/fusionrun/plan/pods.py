@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from functools import cache, reduce
 from typing import Any, TypeVar
 
-from fusionrun.api.models import ServerOverride
+from fusionrun.api.models import Endpoint, ServerOverride
 from fusionrun.api.pods import NodeRequirement, PodScheduling, PodSettings
 from fusionrun.api.spec import FusionRunSpec, MeasuredModel
 from fusionrun.api.stage import EvaluatedModel, PreflightSubject, StageKind
 from fusionrun.plan.gpus import cost_per_hour
 from fusionrun.plan.kinds import Workload
 from fusionrun.plan.servers import OF_EVALUATION, OF_JUDGE, server_field
-from fusionrun.plan.stages import JudgeServer, Stage
+from fusionrun.plan.stages import Evaluated, JudgeServer, Stage
 from fusionrun.settings import Settings
 
 T = TypeVar("T", bound=PodScheduling)
@@ -85,7 +85,7 @@ def part_field(stage: Stage) -> str:
         return "sandbox.pod"
     match stage.kind:
         case StageKind.SERVE:
-            return f"{_server_field(stage)}.pod"
+            return _server_part(stage)
         case kind if (kind is StageKind.SCORE or stage.subject is PreflightSubject.REWARD) and stage.endpoint is None:
             return "rewardModel.pod"
         case kind if kind is StageKind.PROMOTE or stage.backend is not None:
@@ -94,22 +94,35 @@ def part_field(stage: Stage) -> str:
             return DATA_STAGES
 
 
-def _server_field(stage: Stage) -> str:
+def _server_part(stage: Stage) -> str:
     match stage.subject:
-        case MeasuredModel(server=ServerOverride(pod=PodSettings())) as model:
-            return server_field(model)
-        case EvaluatedModel() | MeasuredModel():
-            return OF_EVALUATION
+        case EvaluatedModel() | MeasuredModel() as model:
+            return server_part(model)
         case JudgeServer():
-            return OF_JUDGE
+            return f"{OF_JUDGE}.pod"
         case _:
-            return f"sources[{stage.subject_name}].served"
+            return f"sources[{stage.subject_name}].served.pod"
+
+
+def server_part(model: Evaluated) -> str:
+    """Return the field with the settings of the pods that serve an evaluated model."""
+    match model:
+        case MeasuredModel(server=ServerOverride(pod=PodSettings())):
+            return f"{server_field(model)}.pod"
+        case _:
+            return f"{OF_EVALUATION}.pod"
 
 
 def gpu_cost_per_hour(spec: FusionRunSpec, settings: Settings, stage: Stage) -> float:
     """Return what the devices of all pods of a stage cost in an hour."""
     selector = pod_settings(spec, stage, settings, gpus=True).node_selector
     return cost_per_hour(stage.devices, selector, settings.accelerators) * stage.pods
+
+
+def has_price(spec: FusionRunSpec, settings: Settings, stage: Stage) -> bool:
+    """Return whether a stage costs something: its devices have a price, or it calls an endpoint that has prices."""
+    is_paid = isinstance(stage.endpoint, Endpoint) and stage.endpoint.prices is not None
+    return is_paid or gpu_cost_per_hour(spec, settings, stage) > 0
 
 
 def pod_settings(spec: FusionRunSpec, stage: Stage, settings: Settings, *, gpus: bool) -> PodSettings:

@@ -23,7 +23,7 @@ NO_REQUESTS = Requests()
 
 @dataclass(frozen=True)
 class MeasuredSteps:
-    """Seconds of an optimizer step, from ``preflight``."""
+    """Seconds of an optimizer step on rows of ``maxLength`` tokens, from ``preflight``."""
 
     sft_seconds: float | None = None
     dpo_seconds: float | None = None
@@ -180,7 +180,9 @@ def _trained(stage: Stage, size: int, known: Known) -> Expected | None:
     if not rows:
         return None
     if step is not None:
-        return Expected(step * ceil(passes / (settings.global_batch_size or 1)), Basis.MEASURED)
+        # ``preflight`` measures rows of ``maxLength`` tokens, each side of a pair. Real rows are shorter.
+        share = min(requests.ROW_TOKENS / (settings.max_length or requests.ROW_TOKENS), 1.0)
+        return Expected(share * step * ceil(passes / (settings.global_batch_size or 1)), Basis.MEASURED)
     # 6 FLOPs per parameter and token; a pair is two rows, each with 2 more for the reference model.
     flops = size * (2 * (6 + 2) if dpo else 6)
     seconds = speeds.training_seconds(passes * requests.ROW_TOKENS, flops, stage.gpus, known.assumed_gpu)

@@ -71,6 +71,33 @@ def test_a_run_that_fits_reports_memory_disk_and_parameters(volume):
     assert all(text.startswith("Fits: ") for text in made.details["memory"].values())
 
 
+@pytest.mark.parametrize(
+    ("of_run", "own", "verdicts"),
+    [
+        (16, {}, "served, training"),
+        (16, {"served": 80}, "training"),
+        (16, {"training": 160}, "served"),
+        (160, {"served": 15}, "served"),
+        (16, {"served": 0, "training": 0}, ""),
+        (None, {"training": 24}, "training"),
+    ],
+    ids=["of the run", "larger servers", "larger training", "smaller servers", "unknown", "the run's is unknown"],
+)
+def test_a_part_with_gpus_of_its_own_is_compared_with_these(volume, of_run, own, verdicts):
+    sizes = {name: {"gpu_memory_bytes": size * 2**30} for name, size in own.items()}
+    demand = {"served": [SERVED | sizes.get("served", {})], "training": TRAINING | sizes.get("training", {})}
+    if of_run:
+        demand["gpu_memory_bytes"] = of_run * 2**30
+    if not verdicts:
+        assert all(text.startswith("Unknown: ") for text in run(volume, **demand).details["memory"].values())
+        return
+    with pytest.raises(UserError) as error:
+        run(volume, **demand)
+    text = str(error.value)
+    refused = {"served": "sources[a].served: needs" in text, "training": "training.sft: needs" in text}
+    assert ", ".join(name for name, found in refused.items() if found) == verdicts
+
+
 def test_a_second_format_of_the_weights_on_the_claim_is_not_counted(volume):
     weights = (volume / "source" / "model.safetensors").read_bytes()
     (volume / "source" / "consolidated.safetensors").write_bytes(weights)

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fusionrun.api.models import Endpoint
 from fusionrun.api.records import MICRO
+from fusionrun.plan.pods import has_price
 from fusionrun.plan.stages import Stage
 from fusionrun.state.decide.context import Context, Outcomes
 from fusionrun.state.report.gpu_time import GPU_QUANTUM_SECONDS, SECONDS_PER_HOUR
@@ -75,12 +75,6 @@ def _limits(context: Context, outcomes: Outcomes) -> list[_Limit]:
         spent = cost_micro(context, outcomes) / MICRO
         currency, per_hour = context.settings.accelerators.currency, context.gpu_cost_per_hour
         unit = f"{currency} for GPUs and endpoints".strip()
-        limits.append(
-            _Limit("maxCost", budget.max_cost, spent, unit, per_hour, lambda s: per_hour(s) > 0 or _is_paid(s))
-        )
+        spec, settings = context.pinned.spec, context.settings
+        limits.append(_Limit("maxCost", budget.max_cost, spent, unit, per_hour, lambda s: has_price(spec, settings, s)))
     return limits
-
-
-def _is_paid(stage: Stage) -> bool:
-    """Return whether a stage calls an endpoint that has prices."""
-    return isinstance(stage.endpoint, Endpoint) and stage.endpoint.prices is not None

@@ -4,16 +4,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from fusionrun.api.spec import FusionRunSpec
-from fusionrun.api.status import ConditionStatus, ConditionType, FusionRunStatus, Reason, StageState
+from fusionrun.api.stage import StageKind
+from fusionrun.api.status import ConditionStatus, ConditionType, FusionRunStatus, Reason, StageState, StageStatus
 from fusionrun.names import ANNOTATION_RETRY
+from fusionrun.plan.stages import Stage
 from fusionrun.state.decide.budget import UsedUp, next_check, used_up
 from fusionrun.state.decide.context import Context, Outcomes
+from fusionrun.state.decide.limits import limits_of
 from fusionrun.state.observe.pending_pods import NO_POD, overdue
 from fusionrun.state.report import conditions
 from fusionrun.state.report.active_time import STEP, active_seconds
 from fusionrun.state.report.conditions import NewCondition
 from fusionrun.state.report.gate import gate_results
 from fusionrun.state.report.stage_status import ACTIVE, DONE
+
+STARTS_SOON = (Reason.WAITING_FOR_GPUS, Reason.BACK_OFF, Reason.PODS_PENDING, Reason.QUEUED, Reason.OBJECT_RESTORED)
+"""Reasons of a stage that waits, and that the run itself starts. ``WaitingForGpus``: for those of its other stages."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +37,43 @@ class Conclusion:
 
 def conclude(context: Context, outcomes: Outcomes, before: FusionRunStatus) -> Conclusion:
     """Return the conditions of the run, and whether its stages stop."""
+    continues = _without_failures(context, outcomes, before)
+    if not outcomes.failures:
+        return continues
+    checks = [] if continues.stop else _other_checks(context, outcomes)
+    text = "; ".join(f"stage {name} failed: {failure.message}" for name, failure in outcomes.failures)
+    names = ", ".join(name for name, _ in outcomes.failures)
+    stop = (Reason.STAGE_FAILED, f"stopped because stage {names} failed; finished artifacts are kept")
+    if not checks:
+        return Conclusion(conditions.failed(Reason.STAGE_FAILED, text), stop)
+    return Conclusion(
+        conditions.in_progress(f"{text}; the run fails when the other checks have ended: {', '.join(checks)}"),
+        stop,
+        stopped=frozenset(s.name for s in outcomes.statuses if s.name not in checks),
+        requeue_seconds=continues.requeue_seconds,
+    )
+
+
+def _other_checks(context: Context, outcomes: Outcomes) -> list[str]:
+    """Return the checks that end before a failed one fails the run, so that one message has the faults of all.
+
+    A check that waits for something outside the run, such as a Secret, delays no failure.
+    """
+    checks = [s for s in context.pinned.plan.stages if s.kind is StageKind.PREFLIGHT]
+    if not {s.name for s in checks}.issuperset(name for name, _ in outcomes.failures):
+        return []
+    return [s.name for s in checks if _will_end(context, s, outcomes.stages[s.name].status)]
+
+
+def _will_end(context: Context, stage: Stage, status: StageStatus) -> bool:
+    """Return whether a check is active, or waits for something that the run itself provides."""
+    starts = status.state is StageState.WAITING and status.reason in STARTS_SOON
+    return status.state in ACTIVE or (starts and limits_of(context).allow(context.gpus(stage), 0))
+
+
+def _without_failures(context: Context, outcomes: Outcomes, before: FusionRunStatus) -> Conclusion:
+    """Return the conclusion on a run of which no stage failed."""
     spec, now = context.pinned.spec, context.now
-    if outcomes.failures:
-        name, failure = outcomes.failures[0]
-        return Conclusion(
-            conditions.failed(Reason.STAGE_FAILED, f"stage {name} failed: {failure.message}"),
-            stop=(Reason.STAGE_FAILED, f"stopped because stage {name} failed; finished artifacts are kept"),
-        )
     if all(s.state in DONE for s in outcomes.statuses):
         complete = conditions.complete(
             "the models are evaluated" if spec.evaluate_only else "the model is trained and evaluated"

@@ -7,6 +7,7 @@ from datetime import datetime
 from fusionrun.api.estimate import Estimate
 from fusionrun.api.models import Manifest
 from fusionrun.api.run_results import BenchmarkResult, DatasetSummary
+from fusionrun.api.stage import StageKind
 from fusionrun.api.status import Reason, StageState, StageStatus
 from fusionrun.plan.gpus import gpus_of
 from fusionrun.plan.pinned import PinnedPlan
@@ -88,6 +89,16 @@ class Context:
         """Return whether a stage was done before this decision."""
         old = self.previous.get(stage.name)
         return old is not None and old.state in DONE
+
+    def failure(self, stage: Stage) -> Failure | None:
+        """Return why a check failed before this decision, while the run waits for its other checks; None otherwise.
+
+        Any other failed stage ends the run in the same decision, and a retry resets the state.
+        """
+        old = self.previous.get(stage.name)
+        if stage.kind is not StageKind.PREFLIGHT or old is None or old.state is not StageState.FAILED:
+            return None
+        return Failure(Reason.STAGE_FAILED, old.message or "")  # its own reason stays in its status
 
 
 @dataclass(frozen=True)

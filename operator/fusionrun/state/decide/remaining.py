@@ -83,7 +83,8 @@ class Remaining:
             left = self.left(stage.name) or max(abs(seconds - (self._running_seconds(stage.name) or 0.0)), 1.0)
             return Activity(stage.name, left, self.use.active[stage.name], servers, runs=True)
         waits = status.state is StageState.WAITING and not outcome.queued
-        if (waits and status.reason not in KEEPS_ITS_PLACE) or not self.limits.allow(gpus, servers):
+        never = status.state is StageState.FAILED or not self.limits.allow(gpus, servers)
+        if never or (waits and status.reason not in KEEPS_ITS_PLACE):
             return None
         earliest = self._earliest(status) if waits else 0.0
         return Activity(stage.name, seconds, gpus, servers, needs, earliest)

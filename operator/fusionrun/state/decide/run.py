@@ -10,22 +10,18 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
-from fusionrun import __version__, names
+from fusionrun import names
 from fusionrun.api.estimate import Estimate
 from fusionrun.api.models import Manifest
 from fusionrun.api.result import StageResult
-from fusionrun.api.spec import FusionRunSpec
 from fusionrun.api.stage import PREFLIGHT_TRAINING, PREPARE_BENCHMARKS, StageKind
 from fusionrun.api.status import FusionRunStatus, Reason
 from fusionrun.errors import ContractError, SpecError
 from fusionrun.plan.build import build_plan
-from fusionrun.plan.checks import check_security, check_spec
-from fusionrun.plan.demand import gpu_memory, gpu_of_nodes
+from fusionrun.plan.demand import gpu_memory, gpu_memory_of_parts, gpu_of_nodes
 from fusionrun.plan.families.prompts import PROMPTS
 from fusionrun.plan.pinned import PinnedPlan
-from fusionrun.plan.pod_size import too_large
-from fusionrun.plan.policy import violations
-from fusionrun.settings import Policy, Settings
+from fusionrun.settings import Settings
 from fusionrun.state.decide.conclude import conclude
 from fusionrun.state.decide.context import Context, Outcomes
 from fusionrun.state.decide.decision import Decision
@@ -35,6 +31,7 @@ from fusionrun.state.decide.held import changed, refused, too_old
 from fusionrun.state.decide.prerequisites import Missing, every_stage, missing, over_budget
 from fusionrun.state.decide.run_input import RunInput
 from fusionrun.state.decide.sharing import Shared, share
+from fusionrun.state.decide.spec_checks import as_text, errors_of, first_error, violated, warnings
 from fusionrun.state.decide.stages import decide_stages, stop
 from fusionrun.state.observe.accepted_run import (
     Acceptance,
@@ -74,11 +71,11 @@ def decide(live: LiveObjects, settings: Settings, now: datetime) -> Decision:
         accepted = _acceptance(inputs)
     except ValidationError as error:
         unreadable = refused if accepted_by(inputs.frozen) is None else too_old
-        return unreadable(inputs, _first_error(error))
+        return unreadable(inputs, first_error(error))
     # An accepted run was checked by the operator that accepted it; the checks of a newer one are for newer runs.
-    errors = _errors(accepted.spec, live, settings) if accepted.is_new else []
+    errors = errors_of(accepted.spec, live, settings) if accepted.is_new else []
     if errors:
-        return refused(inputs, _text(errors))
+        return refused(inputs, as_text(errors))
     try:
         return _advance(inputs, accepted)
     except ContractError as error:
@@ -108,6 +105,7 @@ def _planned(inputs: RunInput, accepted: Acceptance) -> PinnedPlan:
         features=accepted.features,
         publish_endpoint=accepted.publish_endpoint,
         gpu_memory_bytes=gpu_memory(spec, inputs.live.nodes),
+        gpu_memory_of_parts=gpu_memory_of_parts(spec, inputs.live.nodes),
     )
 
 
@@ -192,10 +190,13 @@ def _advance(inputs: RunInput, accepted: Acceptance) -> Decision:
     ]
     times = [*(outcome.requeue_seconds for outcome in decided), *conclusion.requeue_seconds, next_lost]
     decision = inputs.report(conclusion.conditions, report)
+    warned = warnings(inputs, accepted, pinned.plan) if report.training_backend else []
     return replace(
         decision,
         # Stages share a NetworkPolicy.
-        events=tuple(dict.fromkeys([*decision.events, *(event for outcome in decided for event in outcome.events)])),
+        events=tuple(
+            dict.fromkeys([*warned, *decision.events, *(event for outcome in decided for event in outcome.events)])
+        ),
         create=tuple({ref_of(m): m for m in create}.values()),
         delete=tuple(dict.fromkeys([*(ref for outcome in decided for ref in outcome.delete), *lost])),
         list_pods=tuple(ref for outcome in decided for ref in outcome.list_pods),
@@ -248,7 +249,7 @@ def _missing(
         too_large = over_budget(pinned.plan, accepted.spec, inputs.settings.accelerators)
         absent = tuple(replace(m, blocks=every_stage) for m in (*absent, *too_large))
     elif errors := _no_longer_allowed(inputs, accepted):
-        text = f"{_text(errors)}: no stage starts until it is corrected, or create a new run; running pods continue"
+        text = f"{as_text(errors)}: no stage starts until it is corrected, or create a new run; running pods continue"
         absent = (Missing(Reason.NOT_ALLOWED, text), *absent)
     for manifest in config_maps:  # no stage starts before the ConfigMap that it depends on exists
         refusal = inputs.live.refused.get(ref_of(manifest))
@@ -263,36 +264,4 @@ def _no_longer_allowed(inputs: RunInput, accepted: Acceptance) -> list[SpecError
     All rules and the policy of the operator bound the values that have changed since acceptance.
     """
     policy, cache = inputs.settings.policy, inputs.live.cache
-    return cache.get("not allowed", (accepted, policy), lambda: _violations(accepted, policy))
-
-
-def _violations(accepted: Acceptance, policy: Policy) -> list[SpecError]:
-    spec, original = accepted.spec, accepted.original
-    errors = {str(e): e for e in check_security(spec)}
-    if original is None:  # this release cannot read it, so it does not know what has changed
-        changed = violations(spec, policy)
-    elif original == spec:
-        changed = []
-    else:
-        known = {str(e) for e in [*check_spec(original), *violations(original, policy)]}
-        changed = [e for e in [*check_spec(spec), *violations(spec, policy)] if str(e) not in known]
-    return list((errors | {str(e): e for e in changed}).values())
-
-
-def _errors(spec: FusionRunSpec, live: LiveObjects, settings: Settings) -> list[SpecError]:
-    """Return why a new run is not accepted."""
-    errors = [*check_spec(spec), *violations(spec, settings.policy)]
-    return errors or [*too_large(spec, settings.policy.max_gpus_per_pod, live.nodes)]
-
-
-def _text(errors: list[SpecError]) -> str:
-    return "; ".join(f"spec.{e}" for e in errors)[:2000]
-
-
-def _first_error(error: ValidationError) -> str:
-    """Return the first invalid field, its value and the rule."""
-    first = error.errors()[0]
-    field = ".".join(str(part) for part in first["loc"])
-    unknown = f"FusionRun {__version__} has no such field: correct its name, or upgrade the operator"
-    rule = unknown if first["type"] == "extra_forbidden" else first["msg"]
-    return str(SpecError(f"spec.{field}", first.get("input"), rule))[:1000]
+    return cache.get("not allowed", (accepted, policy), lambda: violated(accepted, policy))

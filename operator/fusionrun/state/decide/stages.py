@@ -44,11 +44,8 @@ def _with_messages(outcomes: Outcomes, messages: Mapping[str, str]) -> Outcomes:
 def decide_stage(context: Context, stage: Stage, before: Outcomes) -> StageOutcome:
     """Decide on one stage, given the outcomes of the stages before it."""
     observed = context.observed_stage(stage)
-    if context.is_done(stage):
-        done = context.previous[stage.name]
-        # The status is written first, so a skipped stage may still have the workload that was to be deleted with it.
-        all_of_it = stage.traits.is_server or done.state is StageState.SKIPPED
-        return StageOutcome(done, delete=(observed if all_of_it else observed.earlier).running_objects)
+    if ended := _ended(context, stage):
+        return ended
     if context.needed is not None and stage.name not in context.needed:
         return _skipped(context, stage)
     workload = context.observed_stage(stage).latest
@@ -64,6 +61,19 @@ def decide_stage(context: Context, stage: Stage, before: Outcomes) -> StageOutco
     outcome = with_deadlines(context, stage, outcome)
     # Another controller may let an earlier attempt, which had failed, run again.
     return replace(outcome, delete=(*outcome.delete, *observed.earlier.running_objects))
+
+
+def _ended(context: Context, stage: Stage) -> StageOutcome | None:
+    """Return the outcome of a stage that ended before this decision; None if it did not."""
+    observed = context.observed_stage(stage)
+    if context.is_done(stage):
+        done = context.previous[stage.name]
+        # The status is written first, so a skipped stage may still have the workload that was to be deleted with it.
+        all_of_it = stage.traits.is_server or done.state is StageState.SKIPPED
+        return StageOutcome(done, delete=(observed if all_of_it else observed.earlier).running_objects)
+    if failure := context.failure(stage):  # its workload may be gone, and must not start again
+        return StageOutcome(context.previous[stage.name], delete=observed.running_objects, failure=failure)
+    return None
 
 
 def _skipped(context: Context, stage: Stage) -> StageOutcome:
