@@ -4,6 +4,7 @@ The limits of a batch are the defaults of a run.
 """
 
 import json
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -55,7 +56,7 @@ def rates(reports: Sequence[Report], lengths: Sequence[int], config: dict[str, A
     reports. The embeddings are a look-up, and compute nothing.
     """
     start = reports[1] if len(reports) > 2 else reports[0]
-    seconds = reports[-1].moment - start.moment
+    seconds = reports[-1].moment - start.moment or math.inf  # nothing was scored: main reports it
     counted = sorted(lengths, reverse=True)[start.done :]
     computing = parameters - config["vocab_size"] * config["hidden_size"]
     shape = config["num_hidden_layers"], config["hidden_size"]

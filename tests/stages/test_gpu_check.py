@@ -84,6 +84,7 @@ def test_the_flops_of_dpo_include_the_reference_model_and_those_of_scores_no_bac
     [
         ([(0, 0), (5, 1), (7, 3), (9, 4)], 4, [30, 20, 10]),  # the first batch has the longest
         ([(1, 0), (5, 4)], 4, [40, 30, 20, 10]),
+        ([(1, 0)], float("inf"), [40, 30, 20, 10]),
     ],
 )
 def test_the_rates_of_scores_leave_out_the_first_batch_if_there_are_others(reports, seconds, counted):
