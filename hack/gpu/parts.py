@@ -74,7 +74,7 @@ class Check:
 def train(check: Check, kind: str, zero_stage: int) -> dict[str, float]:
     """Train with the stage and with plain TRL."""
     from gpu.architecture import REAL, SMALL, texts, write_language_model, write_pairs, write_sft
-    from gpu.training import CONTENDERS, Job, compare, flops_per_token, read
+    from gpu.training import CONTENDERS, Job, compare, flops_per_token, parameter_count, read
 
     sizes = SMALL if check.tiny else REAL
     folder = check.folder / f"{kind}-{zero_stage}"
@@ -140,29 +140,18 @@ def expected_bytes(kind: str, parameters: dict[str, Any], config: dict[str, Any]
     return memory.training(demand, read_architecture(config), count, dpo=kind == "dpo").total
 
 
-def parameter_count(model: Path) -> int:
-    """Return the number of parameters of a model, from the header of its weights."""
-    from safetensors import safe_open
-
-    with safe_open(model / "model.safetensors", "pt") as weights:
-        count = 0
-        for name in weights.keys():  # noqa: SIM118 - not a dict
-            size = 1
-            for dimension in weights.get_slice(name).get_shape():
-                size *= dimension
-            count += size
-    return count
-
-
 def score(check: Check) -> dict[str, float]:
     """Score responses with a random reward model."""
     folder = check.folder / "score"
     folder.mkdir()
     check.call("-m", "gpu.scoring", str(folder), "cuda" if check.cuda else "cpu", "tiny" if check.tiny else "real")
     result = json.loads((folder / "result.json").read_text())
+    figures = result["figures"]
+    if check.device.matmul_flops:
+        figures["mfu"] = result["flops"] / check.device.matmul_flops
     if result["problem"]:
-        raise Failed(result["problem"], result["figures"])
-    return dict(result["figures"])
+        raise Failed(result["problem"], figures)
+    return dict(figures)
 
 
 def serve(check: Check) -> dict[str, float]:

@@ -135,14 +135,29 @@ def peak(cuda: bool) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+def parameter_count(model: Path) -> int:
+    """Return the number of parameters of a model, from the header of its weights."""
+    from safetensors import safe_open
+
+    with safe_open(model / "model.safetensors", "pt") as weights:
+        count = 0
+        for name in weights.keys():  # noqa: SIM118 - not a dict
+            size = 1
+            for dimension in weights.get_slice(name).get_shape():
+                size *= dimension
+            count += size
+    return count
+
+
 def flops_per_token(kind: str, parameters: int, layers: int, width: int, length: float) -> float:
-    """Return the model FLOPs per token, without those of recomputed activations.
+    """Return the model FLOPs per token of ``sft``, ``dpo`` or ``score``, without those of recomputed activations.
 
     Forward and backward: 6 per parameter, and 12 x layers x width x length for attention. DPO also runs the forward
-    pass of the reference model, a third of that. Source: PaLM (arXiv 2204.02311), appendix B.
+    pass of the reference model, a third of that; scores need a forward pass alone. Source: PaLM (arXiv 2204.02311),
+    appendix B.
     """
     both = 6 * parameters + 12 * layers * width * length
-    return both * (4 / 3 if kind == "dpo" else 1)
+    return both * {"sft": 1, "dpo": 4 / 3, "score": 1 / 3}[kind]
 
 
 def compare(stage: Trained, plain: Trained) -> tuple[dict[str, float], str]:

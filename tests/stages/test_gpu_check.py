@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from gpu import parts
 from gpu.check import table
 from gpu.device import Device
 from gpu.parts import Check, Failed, Part, Result, read_bench, run_part
+from gpu.scoring import LIMITS, Report, rates
 from gpu.training import Trained, compare, flops_per_token
 
 ROOT = Path(__file__).parents[2]
@@ -51,6 +53,7 @@ def test_training_and_scoring_run_with_tiny_models(tmp_path):
         assert results[name]["figures"]["largest_loss_difference"] < 1e-4
         assert results[name]["figures"]["tokens_per_second"] > 0
         assert results[name]["figures"]["expected_gib"] > 0
+    assert results["score"]["figures"]["tokens_per_second"] > results["score"]["figures"]["responses_per_second"] > 0
     assert results["score"]["figures"]["largest_difference_from_float32"] < 1e-5
 
 
@@ -69,10 +72,46 @@ def test_a_stage_whose_losses_are_not_those_of_trl_fails(plain, problem):
     assert bool(found) == bool(problem)
 
 
-def test_the_flops_of_dpo_include_the_reference_model():
+def test_the_flops_of_dpo_include_the_reference_model_and_those_of_scores_no_backward_pass():
     sft = flops_per_token("sft", 10, 2, 3, 5)
     assert sft == 6 * 10 + 12 * 2 * 3 * 5
     assert flops_per_token("dpo", 10, 2, 3, 5) == pytest.approx(sft + sft / 3)
+    assert flops_per_token("score", 10, 2, 3, 5) == pytest.approx(2 * 10 + 4 * 2 * 3 * 5)
+
+
+@pytest.mark.parametrize(
+    ("reports", "seconds", "counted"),
+    [
+        ([(0, 0), (5, 1), (7, 3), (9, 4)], 4, [30, 20, 10]),  # the first batch has the longest
+        ([(1, 0), (5, 4)], 4, [40, 30, 20, 10]),
+        ([(1, 0)], float("inf"), [40, 30, 20, 10]),
+    ],
+)
+def test_the_rates_of_scores_leave_out_the_first_batch_if_there_are_others(reports, seconds, counted):
+    config = {"vocab_size": 50, "hidden_size": 4, "num_hidden_layers": 3}
+    found = rates([Report(*each) for each in reports], [10, 40, 20, 30], config, 1200)
+    # 2 FLOPs for each of the 1,000 parameters that are not embeddings, and 4 x 3 layers x 4 x length for attention
+    flops = sum(length * (2 * 1000 + 4 * 3 * 4 * length) for length in counted)
+    assert [found.responses, found.tokens, found.flops] == pytest.approx(
+        [total / seconds for total in (len(counted), sum(counted), flops)]
+    )
+
+
+def test_the_mfu_of_scores_is_relative_to_the_matrix_product(tmp_path, monkeypatch):
+    def call(_self, *command):
+        result = {"figures": {"tokens_per_second": 7.0}, "flops": 30.0, "problem": ""}
+        Path(command[2], "result.json").write_text(json.dumps(result))
+
+    monkeypatch.setattr(Check, "call", call)
+    for peak, expected in ((120.0, {"mfu": 0.25}), (0.0, {})):
+        folder = tmp_path / str(peak)
+        folder.mkdir()
+        check = replace(make_check(folder), device=Device("GPU", 0, "2", peak))
+        assert parts.score(check) == {"tokens_per_second": 7.0} | expected
+
+
+def test_scores_are_made_with_the_limits_of_a_run():
+    assert (LIMITS.batch_size, LIMITS.max_batch_tokens, LIMITS.max_length) == (16, 16_384, 4096)
 
 
 def test_a_part_without_its_packages_is_skipped_and_names_them(tmp_path):

@@ -115,6 +115,15 @@ def test_a_model_is_fetched_without_pickles_and_only_as_pinned(volume, tmp_path_
     assert not [*volume.rglob("*.bin"), *volume.rglob("consolidated*")]
 
 
+def test_a_model_without_a_file_of_its_index_is_refused_before_the_download(objects):
+    index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
+    objects["model/model.safetensors.index.json"] = json.dumps(index).encode()
+    objects["model/model-1.safetensors"] = b"weights"
+    model = Reference(field="sources[a].served.model", kind="model", uri=f"s3://{BUCKET}/model")
+    with pytest.raises(UserError, match=r"^sources\[a\]\.served\.model: 's3://bucket/model': lacks 1 of 2 files"):
+        pin(model, None)
+
+
 def test_objects_that_change_during_a_download_are_removed_again(volume, objects, monkeypatch):
     pinned = fingerprint_s3(f"s3://{BUCKET}/set")
 

@@ -100,6 +100,10 @@ def write_pairs(path: Path, count: int = len(SUMS), *, quoting: bool = False) ->
     return write_rows(path, (quotes if quoting else []) + rows)
 
 
+LAST_DIGIT = 1.1e-5
+"""Largest difference of two equal losses: the log has five decimals, which rounding may change by one."""
+
+
 def train_parameters(kind: str, model: Path, data: Path, **changed) -> dict:
     parameters = {
         "kind": kind, "modelPath": str(model), "dataPath": str(data), "epochs": 2.0, "learningRate": 1e-3,

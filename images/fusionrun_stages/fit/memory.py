@@ -10,7 +10,7 @@ from enum import StrEnum
 from fusionrun.api.demand import RewardDemand, ServedDemand, TrainingDemand
 from fusionrun.api.models import Dtype
 from fusionrun_stages.fit.architecture import Architecture
-from fusionrun_stages.fit.sizes import states, trained_parameters, weight_bytes
+from fusionrun_stages.fit.sizes import states, trained_parameters, uses_autocast, weight_bytes
 
 GIB = 2**30
 CONTEXT_BYTES = 2 * GIB
@@ -166,9 +166,15 @@ def training(demand: TrainingDemand, model: Architecture | None, parameters: int
     full (section 5). Fused attention stores no scores; an eager one 5 bytes per head and pair of tokens. TRL computes
     the LM head in tiles and keeps no logits; it accumulates the gradients of the head and of its input in float32
     (``ChunkedLogProbFunction.backward``).
+
+    Autocast (``sizes.uses_autocast``) computes matrix products in 16 bits, and casts each weight once per forward pass.
+    The embeddings have float32, so the sum of the layers' outputs has it, too: the input that gradient checkpointing
+    keeps (4h), and the input of each of the two norms before and after it is scaled (16h instead of 4h). The copies of
+    the weights exist until the end of the forward pass, without gradient checkpointing until the backward pass.
+    Measured: torch 2.13 with a tiny Llama, tensors that autograd saves.
     """
     known = trained_parameters(demand.lora, parameters, model)
-    trained, weight = known or 0, weight_bytes(demand)
+    trained, weight, autocast = known or 0, weight_bytes(demand), uses_autocast(demand)
     with_reference = dpo and demand.lora is None
     held = states(demand, parameters, trained, demand.processes, reference=with_reference)
     parts = {"weights": held.weights, "gradients": held.gradients, "optimizer": held.optimizer}
@@ -179,8 +185,11 @@ def training(demand: TrainingDemand, model: Architecture | None, parameters: int
         estimates["gathered weights"] = weight * min(LIVE_PARAMETERS, parameters)
     if demand.zero_stage:
         estimates["buckets"] = 2 * weight * min(BUCKET, trained)
+    if autocast:
+        passes = 2 if dpo and not demand.gradient_checkpointing else 1  # DPO: those of the reference model, too
+        estimates["16-bit copies of the weights"] = passes * 2 * parameters
     if model:
-        estimates["activations"] = _activations(demand, model, dpo=dpo, width=weight)
+        estimates["activations"] = _activations(demand, model, dpo=dpo)
     kind = "dpo" if dpo else "sft"
     advice = f"raise zeroStage, training.nodes or processesPerNode, set offload or lora, or lower {kind}.microBatchSize"
     return Need(f"training.{kind}", parts, estimates, advice=advice, complete=model is not None and known is not None)
@@ -198,15 +207,19 @@ def fits_zero_stage_2(
     return all(need.verdict(gpu_memory) is Verdict.FITS for need in needs)
 
 
-def _activations(demand: TrainingDemand, model: Architecture, *, dpo: bool, width: int) -> int:
+def _activations(demand: TrainingDemand, model: Architecture, *, dpo: bool) -> int:
     micro_batch = 2 * demand.dpo_micro_batch if dpo else demand.sft_micro_batch  # a pair is two rows
     length = demand.dpo_max_length if dpo else demand.sft_max_length
     tokens = micro_batch * length
+    autocast = uses_autocast(demand)
+    width = 2 if autocast else weight_bytes(demand)
     layer = tokens * (16 * model.hidden + 8 * model.intermediate) * width // 2
+    if autocast:
+        layer += tokens * 12 * model.hidden
     if model.eager_attention:
         layer += 5 * model.heads * micro_batch * length**2 * width // 2
-    kept = (
-        model.layers * tokens * model.hidden * width + layer if demand.gradient_checkpointing else model.layers * layer
-    )
+    kept = model.layers * tokens * model.hidden * weight_bytes(demand) + layer
+    if not demand.gradient_checkpointing:
+        kept = model.layers * layer
     head = HEAD_TILE[0] * HEAD_TILE[1] * width + 4 * model.hidden * (model.vocabulary + tokens)
     return kept + layer + head  # ``layer`` again, for the gradients of one layer's activations

@@ -78,6 +78,11 @@ def weight_bytes(settings: Settings) -> int:
     return 2 if low and settings.precision == Precision.BF16 else 4
 
 
+def uses_autocast(settings: Settings) -> bool:
+    """Return whether float32 weights are trained in 16 bits: transformers' ``bf16`` without DeepSpeed is autocast."""
+    return settings.precision == Precision.BF16 and weight_bytes(settings) == 4  # noqa: PLR2004 -- bytes of float32
+
+
 def checkpoint_bytes(settings: Settings, trained: int) -> int:
     """Return the size of a checkpoint with ``trained`` trained parameters, over all ranks.
 

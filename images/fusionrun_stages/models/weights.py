@@ -21,6 +21,10 @@ OTHER_FORMATS = ("consolidated*", "params.json")
 SUFFIX = ".safetensors"
 PATTERNS = ("*.json", "*.jinja", "*.txt", "*.model", "*.py", "*.md", "LICENSE*", "NOTICE*")
 """Configuration, tokenizer, custom code and the model's card; no pickles."""
+NAMED = 3
+"""Missing files that an error names."""
+NAME_CHARACTERS = 100
+"""Longest name of a missing file in an error: an index may have any text."""
 
 
 def listed(index: bytes, where: str) -> frozenset[str]:
@@ -29,6 +33,25 @@ def listed(index: bytes, where: str) -> frozenset[str]:
         return frozenset(map(str, json.loads(index)["weight_map"].values()))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{where}: {INDEX}: has no weight_map: the model cannot be loaded") from error
+
+
+def check_listed(names: Iterable[str], shards: frozenset[str] | None, where: str) -> None:
+    """Raise UserError if an index names files that the repository does not have.
+
+    Parameters
+    ----------
+    names
+        Paths of all files of the repository.
+    shards
+        The files that its index names; None without an index.
+    where
+        The field and the repository, for the error.
+    """
+    missing = sorted((shards or frozenset()) - frozenset(names))
+    if missing:
+        first = ", ".join(repr(name[:NAME_CHARACTERS]) for name in missing[:NAMED])
+        more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+        raise UserError(f"{where}: lacks {len(missing)} of {len(shards or ())} files of its {INDEX}: {first}{more}")
 
 
 def weights_of(names: Iterable[str], shards: frozenset[str] | None) -> list[str]:

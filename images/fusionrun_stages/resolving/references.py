@@ -22,7 +22,7 @@ from fusionrun_stages.models.files import (
     weight_files,
 )
 from fusionrun_stages.models.recipe_template import TOKEN_FILES, check_tokens_of
-from fusionrun_stages.models.weights import weights_of
+from fusionrun_stages.models.weights import check_listed, weights_of
 from fusionrun_stages.prompts.dataset_files import DataFile, all_files, open_files
 from fusionrun_stages.remote.hub import (
     check_access,
@@ -34,7 +34,7 @@ from fusionrun_stages.remote.hub import (
     hub_id,
     hub_shards,
 )
-from fusionrun_stages.remote.object_store import download_s3, fingerprint_s3
+from fusionrun_stages.remote.object_store import download_s3, fingerprint_s3, s3_files, s3_shards
 from fusionrun_stages.volume.atomic import read_json
 from fusionrun_stages.volume.paths import dataset_folder, on_volume
 
@@ -114,6 +114,9 @@ def _pin_s3(reference: Reference) -> Pinned:
         folder = dataset_folder(fingerprint)
         download_s3(reference.uri, folder, fingerprint)
         _data_files(folder, reference)
+    else:
+        names = s3_files(reference.uri)
+        check_listed(names, s3_shards(reference.uri, names), f"{reference.field}: {reference.uri!r}")
     return Pinned(fingerprint)
 
 
@@ -136,7 +139,9 @@ def _pin_hub(reference: Reference, endpoint: str | None) -> Pinned:
         info = client.model_info(name, revision=reference.revision, files_metadata=True)
         check_access(client, name, "model", info)
     names = [s.rfilename for s in info.siblings]
-    chosen = weights_of(names, hub_shards(client, reference.uri, info.sha, names, reference.field))
+    shards = hub_shards(client, reference.uri, info.sha, names, reference.field)
+    check_listed(names, shards, f"{reference.field}: {repository!r}")
+    chosen = weights_of(names, shards)
     weights = [s for s in info.siblings if s.rfilename in chosen]
     if not weights:
         raise UserError(

@@ -109,9 +109,13 @@ def explain_torch_errors(stage: str) -> Iterator[None]:
         text = str(error)
         line = text.strip().splitlines()[0][:200] if text.strip() else type(error).__name__
         if any(sign in text for sign in _OUT_OF_MEMORY_SIGNS):
+            # The first fields are mutable (fusionrun.api.mutable); checkpoints or results depend on the others.
             raise UserError(
-                f"{line}: lower training.{stage}.microBatchSize or maxLength, enable gradientCheckpointing, raise "
-                "zeroStage, set training.offload, or use more processes (docs/training.md)"
+                f"{line}: retry this run with training.gradientCheckpointing true, with training.offload Optimizer "
+                "(zeroStage 2 or 3), or with training.pod and training.resources of GPUs with more memory; or create a "
+                f"new run, which reuses finished data, with a lower training.{stage}.microBatchSize or "
+                f"training.{stage}.maxLength, more training.nodes or training.processesPerNode, a higher "
+                "training.zeroStage, or training.lora (docs/training.md)"
             ) from error
         if world_size() > 1 and any(sign in text for sign in _LOST_PEER_SIGNS):
             raise InfrastructureError(f"{LOST_PEER}: {line}") from error

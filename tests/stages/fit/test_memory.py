@@ -158,6 +158,34 @@ def test_training_keeps_the_input_of_each_layer_and_one_layer():
 
 
 @pytest.mark.parametrize(
+    ("settings", "kept", "layer", "width", "copies"),
+    [
+        ({"zero_stage": 3}, 2, 0, 2, None),
+        ({"zero_stage": 3, "precision": "fp32"}, 4, 1, 4, None),
+        ({"zero_stage": 0, "precision": "fp32"}, 4, 1, 4, None),
+        # Autocast: the inputs of the layers and of their norms have float32, the rest 16 bits.
+        ({"zero_stage": 0}, 4, 12 * 4096 / (16 * 4096 + 8 * 14336), 2, 2 * P),
+        ({"zero_stage": 0, "dpo": True}, 4, 12 * 4096 / (16 * 4096 + 8 * 14336), 2, 2 * P),
+        # Adapters are trained on weights of 16 bits.
+        ({"zero_stage": 0, "lora": {"rank": 16}}, 2, 0, 2, None),
+    ],
+)
+def test_the_width_of_activations_is_that_of_their_computation(settings, kept, layer, width, copies):
+    tokens, hidden, intermediate, vocabulary = 2 * 2048, 4096, 14336, 128256
+    one_layer = round((1 + layer) * tokens * (16 * hidden + 8 * intermediate))
+    head = 4096 * 32768 * width + 4 * hidden * (vocabulary + tokens)
+    estimates = training(LLAMA_8B, **settings).estimates
+    assert estimates["activations"] == 32 * tokens * kept * hidden + 2 * one_layer + head
+    assert estimates.get("16-bit copies of the weights") == copies
+
+
+def test_without_gradient_checkpointing_autocast_keeps_the_copies_of_both_models():
+    for dpo, copies in ((False, 2 * P), (True, 4 * P)):
+        need = training(LLAMA_8B, dpo=dpo, zero_stage=0, gradient_checkpointing=False)
+        assert need.estimates["16-bit copies of the weights"] == copies
+
+
+@pytest.mark.parametrize(
     ("settings", "gib", "verdict"),
     [
         ({}, 80, Verdict.FITS),

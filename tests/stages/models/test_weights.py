@@ -1,10 +1,13 @@
 """One format of the weights is fetched."""
 
 import json
+import re
+from contextlib import nullcontext
 
 import pytest
 
-from fusionrun_stages.models.weights import INDEX, files_of, weights_in, weights_of
+from fusionrun_stages.errors import UserError
+from fusionrun_stages.models.weights import INDEX, check_listed, files_of, weights_in, weights_of
 
 SHARDS = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
 MISTRAL = ["consolidated-00001-of-00002.safetensors", "consolidated.safetensors"]
@@ -24,6 +27,22 @@ MISTRAL = ["consolidated-00001-of-00002.safetensors", "consolidated.safetensors"
 )
 def test_weights_are_those_that_transformers_loads(names, index, weights):
     assert weights_of(names, index and frozenset(index)) == weights
+
+
+@pytest.mark.parametrize(
+    ("index", "problem"),
+    [
+        (None, None),
+        (["a"], None),
+        (["a", "c"], "lacks 1 of 2 files of its model.safetensors.index.json: 'c'"),
+        (["c"], "lacks 1 of 1 files of its model.safetensors.index.json: 'c'"),
+        ("cdefg", "lacks 5 of 5 files of its model.safetensors.index.json: 'c', 'd', 'e' and 2 more"),
+        (["\ud83d" + "x" * 999], "json: '\\ud83d" + "x" * 99 + "'"),
+    ],
+)
+def test_files_that_an_index_names_and_a_repository_lacks_are_counted(index, problem):
+    with pytest.raises(UserError, match=re.escape(problem) + "$") if problem else nullcontext():
+        check_listed(["a", "b"], index and frozenset(index), "where")
 
 
 def test_the_configuration_of_another_format_comes_only_with_its_weights():

@@ -1,5 +1,7 @@
 """One error of ``resolve`` names all faults of a run's references."""
 
+import json
+
 import pytest
 
 from fusionrun.api.stage import Reference
@@ -27,6 +29,9 @@ def hub(volume, tmp_path, monkeypatch):
             server.gated[f"org/gated-{number}"] = set()
         server.repos["models", "org/open"] = [files]
         server.repos["models", "org/pickle"] = [{"config.json": b"{}", "pytorch_model.bin": b"x"}]
+        weights = {f"model-{n}.safetensors": b"x" for n in (1, 2, 3)}
+        index = json.dumps({"weight_map": dict.fromkeys("ab", "model-1.safetensors") | {"c": "model-4.safetensors"}})
+        server.repos["models", "org/shards"] = [{**files, **weights, "model.safetensors.index.json": index.encode()}]
         server.repos["datasets", "org/math"] = [{"data/train.jsonl": b'{"problem": "1 + 1"}\n'}]
         yield server
 
@@ -55,15 +60,18 @@ def test_all_faults_of_all_kinds_are_in_one_message(volume, hub):
         model("org/open", "sources[a].served.model"),
         model("org/open", "sources[b].served.model", revision="nope"),
         model("org/pickle", "sources[c].served.model"),
+        model("org/shards", "sources[d].served.model"),
         Reference(field="datasets[m]", kind="dataset", uri="hf://org/math", columns=["problem", "answer"]),
         Reference(field="datasets[n]", kind="dataset", uri="pvc://claim/none.jsonl"),
     )
-    assert text.startswith("6 faults: ")
+    assert text.startswith("7 faults: ")
     for part in (
         "target.model: 'hf://org/gated-0@main': gated: accept its licence and set a token (hub.tokenSecretRef)",
         "rewardModel.model: 'hf://org/none@main': not on the hub",
         "sources[b].served.model: 'hf://org/open@nope': no such revision on the hub",
         "sources[c].served.model: 'hf://org/pickle@main': has no *.safetensors",
+        "sources[d].served.model: 'hf://org/shards@main': lacks 1 of 2 files of its model.safetensors.index.json: "
+        "'model-4.safetensors'",
         "datasets[m]: column 'answer': missing in data/train.jsonl, which has: problem",
         "datasets[n]: 'pvc://claim/none.jsonl': no such file or directory on the claim",
     ):

@@ -1,9 +1,12 @@
 """The targets' architectures and templates: trainers, promote and plain transformers have the same logits and masks."""
 
+import copy
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+import trl
 from datasets import Dataset
 from transformers import AutoModelForCausalLM
 
@@ -30,13 +33,23 @@ GEMMA_2 = {
     "initializer_range": 0.3,
 }  # fmt: skip
 """Limits that the random weights reach, and a window shorter than the rows."""
+PUBLISHED = Path(trl.__file__).parent / "chat_templates"
+"""Templates as the models' owners publish them (TRL, ``chat_templates/README.md``). TRL has that of every target of the
+paper; ``gemma`` is that of Gemma 2, too. It has none of Mistral 0.3, of which ``test_templates.py`` tests the
+structure."""
 FAMILIES = {
-    "Llama 3.1": ("llama 3", "LlamaForCausalLM", {"rope_parameters": LLAMA_3_ROPE, "tie_word_embeddings": False}),
-    "Llama 3.2": ("llama 3", "LlamaForCausalLM", {"rope_parameters": LLAMA_3_ROPE | {"factor": 32.0}}),
-    "Llama 3.1 with the recipe's template": ("llama 3", "LlamaForCausalLM", {"rope_parameters": LLAMA_3_ROPE}),
-    "Qwen 2.5": ("qwen 2.5", "Qwen2ForCausalLM", {"tie_word_embeddings": False}),
-    "Gemma 2": ("gemma 2", "Gemma2ForCausalLM", GEMMA_2),
+    "Llama 3.1": (
+        "llama 3",
+        "llama3_1",
+        "LlamaForCausalLM",
+        {"rope_parameters": LLAMA_3_ROPE, "tie_word_embeddings": False},
+    ),
+    "Llama 3.2": ("llama 3", "llama3_2", "LlamaForCausalLM", {"rope_parameters": LLAMA_3_ROPE | {"factor": 32.0}}),
+    "Llama 3.1, recipe": ("llama 3", TemplateName.LLAMA_3, "LlamaForCausalLM", {"rope_parameters": LLAMA_3_ROPE}),
+    "Qwen 2.5": ("qwen 2.5", "qwen2_5", "Qwen2ForCausalLM", {"tie_word_embeddings": False}),
+    "Gemma 2": ("gemma 2", "gemma", "Gemma2ForCausalLM", GEMMA_2),
 }
+"""Tokenizer, chat template, architecture and configuration. The tokenizers are small and have the special tokens."""
 EARLIER = message("user", "Name a sea.") + message("assistant", "The Aral Sea.")
 PAIRS = [
     (message("user", "Name a river."), "The Ebro.", "The river that flows through the city of Zaragoza is the Ebro."),
@@ -53,12 +66,15 @@ def process_group():
 @pytest.fixture(scope="module", params=FAMILIES)
 def family(request, tmp_path_factory):
     """Return a model with its tokenizer, the tokens of the pairs, and what plain transformers computes from them."""
-    name, kind, config = FAMILIES[request.param]
-    folder, tokenizer = tmp_path_factory.mktemp("model"), tokenizer_of(name)
+    name, published, kind, config = FAMILIES[request.param]
+    folder, tokenizer = tmp_path_factory.mktemp("model"), copy.deepcopy(tokenizer_of(name))
+    template = published if isinstance(published, TemplateName) else None
+    if template is None:
+        tokenizer.chat_template = (PUBLISHED / f"{published}.jinja").read_text()
     ids = {f"{token}_token_id": getattr(tokenizer, f"{token}_token_id") for token in ("bos", "eos", "pad")}
     tiny_llama.make_model(folder, kind, config={"initializer_range": 0.2} | ids | config, tokenizer=tokenizer)
-    template = TemplateName.LLAMA_3 if "recipe" in request.param else None
-    tokenizer = load_tokenizer(str(folder), template)
+    own, tokenizer = tokenizer.chat_template, load_tokenizer(str(folder), template)
+    assert (tokenizer.chat_template == own) == (template is None)
     pairs = []
     for prompt, *texts in PAIRS:
         sides = [split_conversation(tokenizer, prompt, message("assistant", text)) for text in texts]

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 import pytest
 import transformers
+import trl
 
 from fusionrun.api.stage import TemplateName
 from fusionrun_stages.errors import UserError
@@ -53,6 +55,23 @@ def test_the_template_writes_the_format_of_llama_3(saved, messages, expected):
         messages, tokenize=False, add_generation_prompt=messages[-1]["role"] == "user", date_string="1 May 2026"
     )
     assert text == "<|begin_of_text|>" + expected
+
+
+def test_the_template_writes_what_the_published_one_of_llama_3_writes(saved):
+    published = (Path(trl.__file__).parent / "chat_templates/llama3.jinja").read_text()
+    tokenizer = load_tokenizer(str(saved), LLAMA_3)
+    turns = [
+        *message("system", "Be brief."),
+        *message("user", " Hi\n"),
+        *message("assistant", "Hello."),
+        *message("user", "Go"),
+    ]
+    for messages, opens in ((turns, True), (turns[1:3], False), (turns[1:2], True)):
+        own, other = (
+            tokenizer.apply_chat_template(messages, chat_template=template, tokenize=False, add_generation_prompt=opens)
+            for template in (None, published)
+        )
+        assert own == other
 
 
 def test_the_training_tokens_have_one_bos_and_pass_the_checks(saved):

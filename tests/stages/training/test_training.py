@@ -1,11 +1,13 @@
 """The code that sft and dpo share: batch arithmetic, checkpoints, training tokens, errors."""
 
 import json
+import re
 from types import SimpleNamespace
 
 import pytest
 from transformers import GenerationConfig
 
+from fusionrun.api.mutable import SPEC_FIELDS, mutable_paths
 from fusionrun.api.parameters import DpoParameters, SftParameters
 from fusionrun.api.stage import StageKind
 from fusionrun.api.training import Offload
@@ -146,14 +148,29 @@ def test_if_all_rows_are_too_long_the_error_names_the_field():
         drop_long(Rows("ab"), [17, 18], 16, "sft")
 
 
-def test_a_dead_peer_is_an_infrastructure_error_and_out_of_memory_a_user_error(monkeypatch):
+def test_a_dead_peer_is_an_infrastructure_error_and_a_user_error_is_kept(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(InfrastructureError, match=ranks.LOST_PEER), ranks.explain_torch_errors("sft"):
         raise RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:1234")
-    with pytest.raises(UserError, match=r"lower training\.dpo\.microBatchSize"), ranks.explain_torch_errors("dpo"):
-        raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB")
     with pytest.raises(UserError, match="mine"), ranks.explain_torch_errors("dpo"):
         raise UserError("mine")
+
+
+def paths(fields):
+    return [path for field in fields for path in (field.path, *paths(field.fields))]
+
+
+def test_out_of_memory_is_a_user_error_that_says_which_fields_need_a_new_run():
+    with pytest.raises(UserError, match="CUDA out of memory") as raised, ranks.explain_torch_errors("dpo"):
+        raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB")
+    in_this_run, in_a_new_run = (
+        set(re.findall(r"(?<!/)training\.[\w.]*\w", part)) for part in str(raised.value).split("create a new run")
+    )
+    assert len(in_this_run) == 4
+    assert in_this_run <= set(mutable_paths())
+    assert len(in_a_new_run) == 6
+    assert not in_a_new_run & set(mutable_paths())
+    assert in_a_new_run <= set(paths(SPEC_FIELDS))
 
 
 def conversation(answer="7"):
