@@ -281,7 +281,7 @@ async def test_a_workload_whose_pods_have_ended_is_read_if_no_watch_says_so(gath
         return "get Job" in client.verbs()
 
     assert not await reads(0)
-    put(child("Pod", "pod", version=2, owner="job-uid", status={"phase": "Succeeded"}))
+    put(child("Pod", "pod", version=2, owner="job-uid", status={"phase": "Failed"}))
     assert [await reads(at) for at in (100, 105, 110, 115, 120)] == [False, False, True, False, True]
     client.fail_on("get", "Job", 503, "away")
     assert await reads(130), "an error is logged"
@@ -289,6 +289,20 @@ async def test_a_workload_whose_pods_have_ended_is_read_if_no_watch_says_so(gath
     client.fail.clear()
     assert await reads(140)
     assert not await reads(200)
+
+
+async def test_a_job_whose_pods_have_succeeded_is_not_read(gatherer, client, make, put, monkeypatch):
+    """Its stage has ended. With many Jobs, the controller says a minute later that it is complete."""
+    labels = {LABEL_RUN: "tiny", LABEL_STAGE: "verify", LABEL_ATTEMPT: "0"}
+    metadata = {"labels": labels, "creationTimestamp": "2026-01-01T00:00:00Z"}
+    put(make.child("Job", "job", metadata=metadata))
+    put(make.child("Pod", "job-0", metadata=metadata, owner="job-uid", status={"phase": "Succeeded"}))
+    now = [0.0]
+    monkeypatch.setattr(late_workloads.time, "monotonic", lambda: now[0])
+    for at in (0, 60, 120):
+        now[0] = at
+        await gather(gatherer)
+    assert not {"get Job", "warning Event"}.intersection(client.verbs())
 
 
 async def test_a_deleted_workload_without_pods_is_read_if_no_watch_says_that_it_is_gone(

@@ -20,7 +20,7 @@ from fusionrun.state.observe.object_fields import (
     pod_ended,
     pod_phase,
 )
-from fusionrun.state.observe.workloads import Workload
+from fusionrun.state.observe.workloads import Workload, pods_succeeded
 
 PENDING_GRACE = timedelta(seconds=30)
 """Time for which pods may be pending before the run reports it. A normal start is shorter."""
@@ -106,13 +106,20 @@ def overdue(pending: Mapping[str, PendingPods], now: datetime) -> tuple[dict[str
 def unexplained(children: Sequence[Manifest], now: datetime) -> list[Manifest]:
     """Return the objects of a run for which only an event may have the reason why no pod runs.
 
-    These are Jobs, PyTorchJobs and TrainJobs without a pod, and pods on a node whose containers do not start.
+    These are Jobs, PyTorchJobs and TrainJobs without a pod, and pods on a node whose containers do not start. A Job
+    whose pods have succeeded needs no other pod.
     """
-    alive = [c for c in children if c["kind"] == "Pod" and not pod_ended(c)]
+    every = [c for c in children if c["kind"] == "Pod"]
+    alive = [pod for pod in every if not pod_ended(pod)]
     pods = [pod for pod in alive if pod_phase(pod) == "Pending" and (pod.get("spec") or {}).get("nodeName")]
     starting = [pod for pod in pods if all(cause.rank == _STARTING_RANK for cause in _pod_causes(pod, {}, {}))]
     jobs = [c for c in children if c["kind"] in JOBS and not is_suspended(c) and not has_ended(c)]
-    without_pods = [job for job in jobs if not any(is_pod_of(pod, job) for pod in alive)]
+    without_pods = [
+        job
+        for job in jobs
+        if not any(is_pod_of(pod, job) for pod in alive)
+        and not (job["kind"] == "Job" and pods_succeeded(job, (pod for pod in every if is_pod_of(pod, job))))
+    ]
     created = [(m, parse_time(m["metadata"].get("creationTimestamp"))) for m in (*starting, *without_pods)]
     return [m for m, at in created if at and not is_deleting(m) and now - at >= EVENTS_AGE]
 

@@ -125,7 +125,7 @@ def observe_workload(
         phase, ended = Phase.FAILED, true["Failed"].get("lastTransitionTime")
         failed = _of_failed_shards(pods, status) if true["Failed"].get("reason") in SHARDS_FAILED else pods
         failure = explain(failed, log_tails, together=_is_training(manifest))
-    elif manifest["kind"] == "Job" and _pods_succeeded(manifest, pods):
+    elif manifest["kind"] == "Job" and pods_succeeded(manifest, pods):
         phase, ended = Phase.SUCCEEDED, max(_end_times(pods), default=None)
     elif manifest["kind"] == "Job" and not _is_training(manifest):
         spec = manifest["spec"]
@@ -144,13 +144,13 @@ def observe_workload(
     )
 
 
-def _pods_succeeded(job: Manifest, pods: list[Manifest]) -> bool:
+def pods_succeeded(job: Manifest, pods: Iterable[Manifest]) -> bool:
     """Return whether every completion index of a Job has a succeeded pod.
 
     The Job succeeds then, whatever happens: its controller writes so a second later, or later if it has many Jobs.
     """
     indexes = {_index(pod) for pod in pods if pod_phase(pod) == "Succeeded"}
-    return len(indexes) >= int(job["spec"].get("completions") or 1)
+    return len(indexes) >= int((job.get("spec") or {}).get("completions") or 1)
 
 
 def _end_times(pods: Iterable[Manifest]) -> list[str]:
