@@ -28,6 +28,7 @@ from fusionrun.state.observe.gpu_pods import has_devices
 from fusionrun.state.observe.object_fields import (
     JOBS,
     completed_at,
+    completions,
     has_ended,
     is_deleting,
     parse_time,
@@ -152,7 +153,7 @@ class Watches:
 
 
 def _has_one_pod(workload: Manifest) -> bool:
-    return bool(workload["kind"] == "Job" and ((workload.get("spec") or {}).get("completions") or 1) == 1)
+    return bool(workload["kind"] == "Job" and completions(workload) == 1)
 
 
 def _component(manifest: Manifest) -> str | None:

@@ -29,7 +29,6 @@ def seem_to_exist(children: Sequence[Manifest]) -> list[Manifest]:
             return False
         if is_deleting(workload):
             return True
-        succeeded = workload["kind"] == "Job" and pods_succeeded(workload, own)
-        return bool(own) and not has_ended(workload) and not succeeded
+        return bool(own) and not has_ended(workload) and not pods_succeeded(workload, own)
 
     return [child for child in children if child["kind"] in JOBS and is_late(child)]

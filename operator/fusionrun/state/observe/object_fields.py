@@ -68,6 +68,11 @@ def has_ended(manifest: Manifest) -> bool:
     return any(map(is_end, (manifest.get("status") or {}).get("conditions") or []))
 
 
+def completions(job: Manifest) -> int:
+    """Return the number of pods of a Job that must succeed."""
+    return int((job.get("spec") or {}).get("completions") or 1)
+
+
 def completed_at(manifest: Manifest) -> str:
     """Return the time at which a Job or a PyTorchJob succeeded, or an empty text."""
     return str((manifest.get("status") or {}).get("completionTime") or "")

@@ -118,7 +118,7 @@ def unexplained(children: Sequence[Manifest], now: datetime) -> list[Manifest]:
         job
         for job in jobs
         if not any(is_pod_of(pod, job) for pod in alive)
-        and not (job["kind"] == "Job" and pods_succeeded(job, (pod for pod in every if is_pod_of(pod, job))))
+        and not pods_succeeded(job, (pod for pod in every if is_pod_of(pod, job)))
     ]
     created = [(m, parse_time(m["metadata"].get("creationTimestamp"))) for m in (*starting, *without_pods)]
     return [m for m, at in created if at and not is_deleting(m) and now - at >= EVENTS_AGE]

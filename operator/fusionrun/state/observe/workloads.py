@@ -14,6 +14,7 @@ from fusionrun.state.observe.failures import Failure, explain, explain_early
 from fusionrun.state.observe.kueue import KueueWorkloads
 from fusionrun.state.observe.object_fields import (
     attempt_of,
+    completions,
     ended_containers,
     is_deleting,
     parse_time,
@@ -125,7 +126,7 @@ def observe_workload(
         phase, ended = Phase.FAILED, true["Failed"].get("lastTransitionTime")
         failed = _of_failed_shards(pods, status) if true["Failed"].get("reason") in SHARDS_FAILED else pods
         failure = explain(failed, log_tails, together=_is_training(manifest))
-    elif manifest["kind"] == "Job" and pods_succeeded(manifest, pods):
+    elif pods_succeeded(manifest, pods):
         phase, ended = Phase.SUCCEEDED, max(_end_times(pods), default=None)
     elif manifest["kind"] == "Job" and not _is_training(manifest):
         spec = manifest["spec"]
@@ -144,13 +145,15 @@ def observe_workload(
     )
 
 
-def pods_succeeded(job: Manifest, pods: Iterable[Manifest]) -> bool:
-    """Return whether every completion index of a Job has a succeeded pod.
+def pods_succeeded(workload: Manifest, pods: Iterable[Manifest]) -> bool:
+    """Return whether a workload is a Job of which every completion index has a succeeded pod.
 
     The Job succeeds then, whatever happens: its controller writes so a second later, or later if it has many Jobs.
     """
+    if workload["kind"] != "Job":
+        return False
     indexes = {_index(pod) for pod in pods if pod_phase(pod) == "Succeeded"}
-    return len(indexes) >= int((job.get("spec") or {}).get("completions") or 1)
+    return len(indexes) >= completions(workload)
 
 
 def _end_times(pods: Iterable[Manifest]) -> list[str]:
