@@ -5,11 +5,12 @@ from dataclasses import replace
 import pytest
 
 from fusionrun.api.spec import FusionRunSpec
-from fusionrun.cli.faults import DEFAULT_SETTINGS, read_spec
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.spec_warnings import spec_warnings
 from fusionrun.settings import Accelerators, Price
+from support.plans import read
 from support.runs import external_source, make_spec
+from support.world import SETTINGS
 
 GPU = {"resources": {"limits": {"nvidia.com/gpu": 1}}}
 PRICES = {"prompt": 1.0, "completion": 2.0}
@@ -17,8 +18,8 @@ PRICES = {"prompt": 1.0, "completion": 2.0}
 
 def fields(changes, prices=()) -> list[str]:
     fields_of_spec = make_spec(**changes)
-    written, spec = FusionRunSpec.model_validate(fields_of_spec), read_spec(fields_of_spec)
-    settings = replace(DEFAULT_SETTINGS, accelerators=Accelerators(prices=prices))
+    written, spec = FusionRunSpec.model_validate(fields_of_spec), read(fields_of_spec)
+    settings = replace(SETTINGS, accelerators=Accelerators(prices=prices))
     return [warning.field for warning in spec_warnings(written, spec, build_plan(spec), settings)]
 
 
