@@ -25,6 +25,7 @@ class FakeClient:
         self.fail: dict[tuple[str, str], ClusterError] = {}
         self.logs: dict[str, str] = {}
         self.warnings: dict[str, str] = {}
+        """Reason and message of the Warning event of an object, by its UID."""
         self.kueue: list[Manifest] | None = None
         """The Workloads of Kueue; None without Kueue."""
         self.failed: list[tuple[str, str | None, str]] = []
@@ -65,8 +66,12 @@ class FakeClient:
         self._call("exists", ref)
         return ref in self.objects
 
-    async def pages(self, api_version: str, kind: str, namespace: str = "", selector: str | None = None):
+    async def pages(self, api_version: str, kind: str, namespace: str = "", selector: str | None = None, **_: Any):
         """Yield pages of ``page_size``; selectors ``key=value`` are applied, selectors ``key`` are ignored."""
+        if kind == "Event":
+            self._call("list", ObjectRef(api_version, kind, namespace, ""))
+            yield Page([_event(uid, text) for uid, text in self.warnings.items()], str(self.version))
+            return
         wanted = dict(part.split("=") for part in (selector or "").split(",") if "=" in part)
         found = [
             o
@@ -128,19 +133,17 @@ class FakeClient:
             raise ClusterError("log", "Pod", pod, 404, "not found")
         return self.logs[pod]
 
-    async def list_warnings(self, namespace: str, uid: str) -> list[Manifest]:
-        self._call("warning", ObjectRef("v1", "Event", namespace, uid))
-        if uid not in self.warnings:
-            return []
-        reason, _, message = self.warnings[uid].partition(": ")
-        return [{"metadata": {}, "reason": reason, "message": message}]
-
     async def list_served(self, group: str, kind: str, namespace: str, selector: str) -> list[Manifest] | None:
         """Return the objects whose label has one of the values of a selector ``key in (value,value)``."""
         self._call("list", ObjectRef(group, kind, namespace, selector))
         key, _, values = selector.removesuffix(")").partition(" in (")
         wanted = values.split(",")
         return None if self.kueue is None else [m for m in self.kueue if m["metadata"]["labels"][key] in wanted]
+
+
+def _event(uid: str, text: str) -> Manifest:
+    reason, _, message = text.partition(": ")
+    return {"metadata": {}, "involvedObject": {"uid": uid}, "type": "Warning", "reason": reason, "message": message}
 
 
 class Make:

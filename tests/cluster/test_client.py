@@ -12,7 +12,6 @@ from fusionrun.cluster import connection
 from fusionrun.cluster.client import LIST_PAGE_SIZE, Client, Page
 from fusionrun.cluster.connection import connect, proxy_for
 from fusionrun.cluster.resources import RESOURCES
-from fusionrun.cluster.warning_events import latest
 from fusionrun.errors import ClusterError, NotLeaderError, PlanError
 from fusionrun.state.decide.prerequisites import KUEUE as KUEUE_API
 from fusionrun.state.decide.prerequisites import KUEUE_GROUP
@@ -377,22 +376,15 @@ def test_a_watch_that_fails_is_a_cluster_error(reply, status):
     assert watch_of(reply)[1] == status
 
 
-def test_the_warnings_of_an_object_are_selected_by_its_uid():
-    def event(reason, **times):
-        return {"metadata": {}, "reason": reason, "message": "why", **times}
+def test_a_list_is_selected_by_fields():
+    reply = web.json_response({"metadata": {}, "items": []})
 
-    events = [
-        event("Old", lastTimestamp="2026-01-01T00:00:00Z"),
-        event("New", lastTimestamp=None, eventTime="2026-01-01T00:09:00.000001Z"),
-        event("Repeated", lastTimestamp="2026-01-01T00:00:00Z", series={"lastObservedTime": "2026-01-01T00:08:00.5Z"}),
-    ]
-    reply = web.json_response({"metadata": {}, "items": events})
-    found, requests, _ = serve(lambda _: reply, lambda c: c.list_warnings("demo", "u"))
-    assert latest(found) == "New: why"
-    assert latest([]) == ""
+    async def warnings(client):
+        return [p async for p in client.pages("v1", "Event", "demo", field_selector="type=Warning", page_size=500)]
+
+    _, requests, _ = serve(lambda _: reply, warnings)
     assert requests[0][1] == "/api/v1/namespaces/demo/events"
-    assert requests[0][2] == {"fieldSelector": "involvedObject.uid=u,type=Warning", "limit": "50"}
-    assert serve(lambda _: web.json_response({"metadata": {}}), lambda c: c.list_warnings("demo", "u"))[0] == []
+    assert requests[0][2] == {"fieldSelector": "type=Warning", "limit": "500"}
 
 
 def test_every_kind_that_a_stage_creates_has_a_resource():

@@ -1,3 +1,5 @@
+import asyncio
+
 import pytest
 
 from fusionrun.cluster import prerequisite_lookups
@@ -36,3 +38,13 @@ async def test_a_new_run_waits_until_discovery_answers(client, ref):
     with pytest.raises(ClusterError, match="forbidden"):
         await PrerequisiteLookups(client).of(RUN, (ref,), accepted=False)
     assert await PrerequisiteLookups(client).of(RUN, (ref,), accepted=True) == {}
+
+
+async def test_runs_that_start_together_share_the_replies_of_the_discovery_api(client):
+    lookups = PrerequisiteLookups(client)
+    client.objects[CLAIM] = {}
+    runs = [run_ref("demo", f"run-{number}") for number in range(3)]
+    found = await asyncio.gather(*(lookups.of(run, (CLAIM, KUEUE), accepted=False) for run in runs))
+    assert found == [{CLAIM: True, KUEUE: False}] * 3
+    assert client.verbs().count(f"exists {KUEUE.kind}") == 1
+    assert client.verbs().count(f"exists {CLAIM.kind}") == 3

@@ -33,8 +33,6 @@ WATCH_SECONDS = 240
 """Time after which the API server ends a watch, so that a client continues on another connection."""
 SILENCE_SECONDS = 75.0
 """Time without data after which the connection of a watch counts as lost: bookmarks arrive about once per minute."""
-EVENTS_LIMIT = 50
-"""Maximum number of events that are read per object. Kubernetes merges equal events and deletes them after an hour."""
 
 _OK, _CREATED, _FORBIDDEN, _NOT_FOUND = 200, 201, 403, 404
 
@@ -99,7 +97,14 @@ class Client:
         return await self._send_or_none("get", ref.kind, ref.name, reply) is not None
 
     async def pages(
-        self, api_version: str, kind: str, namespace: str = "", label_selector: str | None = None
+        self,
+        api_version: str,
+        kind: str,
+        namespace: str = "",
+        label_selector: str | None = None,
+        *,
+        field_selector: str | None = None,
+        page_size: int = LIST_PAGE_SIZE,
     ) -> AsyncIterator[Page]:
         """Yield the objects of a kind page by page; one empty page if the kind does not exist.
 
@@ -115,7 +120,7 @@ class Client:
         token = None
         while True:
             options = {"namespace": namespace or None, "label_selector": label_selector, "_continue": token}
-            reply = resource.get(**options, limit=LIST_PAGE_SIZE, **_plain())
+            reply = resource.get(**options, field_selector=field_selector, limit=page_size, **_plain())
             page = await self._send_or_none("list", kind, namespace or "*", reply) or {"metadata": {}}
             items = page.pop("items", None) or []
             for item in items:  # items of a list have neither apiVersion nor kind
@@ -174,13 +179,6 @@ class Client:
             return None
         items: list[Manifest] = found.get("items") or []
         return [{**item, "apiVersion": f"{group}/{version}", "kind": kind} for item in items]
-
-    async def list_warnings(self, namespace: str, uid: str) -> list[Manifest]:
-        """Return the Warning events of an object."""
-        selector = f"involvedObject.uid={uid},type=Warning"
-        options = {"namespace": namespace, "field_selector": selector, "limit": EVENTS_LIMIT}
-        reply = self._resource("v1", "Event").get(**options, **_plain())
-        return (await self._send("list", "Event", namespace, reply)).get("items") or []
 
     async def create(self, manifest: Manifest) -> Manifest:
         """Create an object; return it as stored by the API server."""

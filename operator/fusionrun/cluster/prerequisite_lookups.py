@@ -10,12 +10,16 @@ import time
 from collections.abc import Sequence
 
 from fusionrun.cluster.client import Client
+from fusionrun.cluster.shared_replies import SharedReplies
 from fusionrun.errors import ClusterError
 from fusionrun.state.decide.prerequisites import IN_DISCOVERY
 from fusionrun.state.observe.object_ref import ObjectRef
 
 logger = logging.getLogger(__name__)
 
+DISCOVERY_SECONDS = 5.0
+"""How long a reply of the discovery API serves other runs. All runs look up the same groups and kinds, and look them up
+again while they wait for one."""
 FORBIDDEN_SECONDS = 600.0
 """Time until an object that must not be looked up is looked up again: the right may have been granted."""
 
@@ -27,6 +31,7 @@ class PrerequisiteLookups:
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._discovery = SharedReplies(client.exists, DISCOVERY_SECONDS)
         self._present: dict[ObjectRef, set[ObjectRef]] = {}
         """Existing prerequisites by run. They are looked up again for each run, since they may have been deleted."""
         self._waiting: dict[ObjectRef, set[ObjectRef]] = {}
@@ -47,7 +52,7 @@ class PrerequisiteLookups:
         present, now = self._present.setdefault(run, set()), time.monotonic()
         unanswered = {ref for ref in refs if self._forbidden.get(ref, now) > now} - present
         unknown = [ref for ref in refs if ref not in present | unanswered]
-        lookups = await asyncio.gather(*map(self._client.exists, unknown), return_exceptions=True)
+        lookups = await asyncio.gather(*map(self._exists, unknown), return_exceptions=True)
         for ref, exists in zip(unknown, lookups, strict=True):
             if isinstance(exists, ClusterError) and exists.status == _FORBIDDEN and ref.kind not in IN_DISCOVERY:
                 self._forbid(ref, exists)
@@ -79,6 +84,9 @@ class PrerequisiteLookups:
         self._present.pop(run, None)
         for waiting in self._waiting.values():
             waiting.discard(run)
+
+    async def _exists(self, ref: ObjectRef) -> bool:
+        return await (self._discovery.get(ref) if ref.kind in IN_DISCOVERY else self._client.exists(ref))
 
     def _forbid(self, ref: ObjectRef, error: ClusterError) -> None:
         self._forbidden[ref] = time.monotonic() + FORBIDDEN_SECONDS
