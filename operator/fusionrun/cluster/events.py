@@ -27,7 +27,7 @@ CONCURRENCY = 8
 JOINED = frozenset({Reason.STAGE_STARTED, Reason.STAGE_SUCCEEDED})
 """Reasons of events of which those of several stages are one event: they name the stages, and several stages start or
 succeed within seconds. Each event is a request, and they were a third of all requests of short runs."""
-JOIN_SECONDS = 5.0
+JOIN_SECONDS = 10.0
 """How long such an event waits for others of its reason, unless an event of another reason comes."""
 
 _CONFLICT = 409
