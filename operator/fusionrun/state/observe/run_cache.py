@@ -25,9 +25,8 @@ class RunCache:
         Nobody may modify the inputs or the value.
         """
         kept = self._kept.get(name)
-        if kept is None or kept[0] != inputs:
-            kept = self._kept[name] = inputs, compute()
-        value: T = kept[1]
+        value: T = compute() if kept is None or kept[0] != inputs else kept[1]
+        self._kept[name] = inputs, value  # the latest of equal inputs: the next ones are often the same objects
         return value
 
 
