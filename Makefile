@@ -18,7 +18,7 @@ SOURCES := operator images/fusionrun_stages tests hack
 	cluster-down cluster-status images images-cuda test-cluster test-stages test-e2e test-pods test-kills test-mutations \
 	fuzz test-upgrade test-integrations release-data release-check release-images release-files \
 	release-chart release-sign sbom audit bench-construct bench-verify bench-train \
-	bench-score bench-generate bench-judge bench-reconcile bench-scale rehearsal gpu-check clean
+	bench-score bench-generate bench-judge bench-reconcile bench-scale bench-status rehearsal gpu-check clean
 
 # Prerequisites run in the order of their line, also under `make -j`.
 .NOTPARALLEL:
@@ -169,6 +169,9 @@ bench-reconcile: venv ## Measure what N concurrent runs cost the operator, witho
 
 bench-scale: venv ## Measure the operator, or Argo Workflows, with N runs on simulated nodes (N=10; ARGS="--help" lists the options)
 	eval "$$(hack/cluster/env)"; PYTHONPATH=operator:images $(BIN)/python hack/bench/scale --runs $(N) $(ARGS)
+
+bench-status: venv ## Measure the API server's CPU time for a write of a run's status (ARGS="--writes 300")
+	eval "$$(hack/cluster/env)"; PYTHONPATH=operator:images $(BIN)/python hack/bench/status $(ARGS)
 
 rehearsal: venv ## Simulate the sample's order of stages beside the optimum (ARGS="--runs 20 --nodes 16 --solve 600")
 	PYTHONPATH=operator:images:tests $(BIN)/python hack/bench/rehearsal --solve 60 $(ARGS)
