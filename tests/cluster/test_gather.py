@@ -348,6 +348,7 @@ async def test_nodes_are_listed_until_a_run_is_resolved_and_only_if_asked(client
     assert (await checking.gather(TINY, {})).nodes == nodes
     store.put(make.run(4) | {"status": digests | {"stages": [running | {"state": "Succeeded"}]}})
     assert (await checking.gather(TINY, {})).nodes == ()
+    assert client.verbs().count("list Node") == 1
 
 
 async def test_nodes_that_cannot_be_listed_are_not_compared(client, store, make, gatherer):

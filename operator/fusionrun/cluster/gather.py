@@ -19,6 +19,7 @@ from fusionrun.cluster.kueue_workloads import KueueWorkloadReader
 from fusionrun.cluster.late_workloads import LateWorkloads
 from fusionrun.cluster.other_runs import OtherRuns
 from fusionrun.cluster.prerequisite_lookups import PrerequisiteLookups
+from fusionrun.cluster.shared_replies import SharedReplies
 from fusionrun.cluster.store import Store
 from fusionrun.cluster.warning_events import WarningEvents
 from fusionrun.errors import ClusterError
@@ -57,6 +58,8 @@ CHILDREN: tuple[tuple[str, str], ...] = (
 
 LOG_TAIL_LINES = 20
 
+NODES_SECONDS = 10.0
+"""How long a list of all nodes serves the runs that are not resolved yet: each reconcile of such a run needs them."""
 LIST_TRIES = 3
 """Maximum number of times that a resync starts a list if the API server no longer has the state of its first page.
 
@@ -76,6 +79,7 @@ class Gatherer:
         self._caches: dict[ObjectRef, RunCache] = {}
         self._logs: dict[tuple[str, int], str] = {}
         self._warnings = WarningEvents(client)
+        self._node_lists = SharedReplies(self._list_nodes, NODES_SECONDS)
         self.other_runs = OtherRuns(store)
         self._kueue = KueueWorkloadReader(client)
         self._late = LateWorkloads()
@@ -181,7 +185,7 @@ class Gatherer:
         self._logs = {key: tail for key, tail in self._logs.items() if key[0] in existing}
 
     async def _nodes(self, manifest: Manifest) -> tuple[NodeGpus, ...]:
-        """Return the nodes with GPUs until ``resolve`` is done; none if they may not or cannot be listed.
+        """Return the nodes with GPUs until ``resolve`` is done; none if they may not be listed.
 
         The status that says so has the estimate as well, which depends on them.
         """
@@ -189,6 +193,9 @@ class Gatherer:
         done = (StageKind.RESOLVE, StageState.SUCCEEDED)
         if not self._check_nodes or any((s["name"], s["state"]) == done for s in stages):
             return ()
+        return await self._node_lists.get("")
+
+    async def _list_nodes(self, _: str) -> tuple[NodeGpus, ...]:
         nodes = []
         try:
             async for page in self._client.pages("v1", "Node"):
