@@ -16,6 +16,7 @@ from kubernetes.aio.dynamic import DynamicClient, Resource
 from pydantic_core import from_json
 
 from fusionrun.api.models import Manifest
+from fusionrun.cluster.discovery import Discovery
 from fusionrun.cluster.resources import PREFERRED_VERSIONS, RESOURCES
 from fusionrun.errors import ClusterError, PlanError
 from fusionrun.names import FIELD_MANAGER
@@ -64,6 +65,7 @@ class Client:
         self._api = api
         self._guard = guard
         self._dynamic = DynamicClient(api)
+        self._discovery = Discovery(self._read)
         self._observe = observe
 
     @property
@@ -84,10 +86,10 @@ class Client:
         CustomResourceDefinition exists when the API server serves its kind.
         """
         if ref.kind == "CustomResourceDefinition":
-            return await self._is_served(ref.name)
+            return await self._discovery.serves(ref.name)
         api_version = ref.api_version
         if ref.api_version in PREFERRED_VERSIONS:
-            version = await self._served_version(ref.api_version)
+            version = await self._discovery.version(ref.api_version)
             if version is None or ref.kind == "APIGroup":
                 return version is not None
             api_version = f"{ref.api_version}/{version}"
@@ -169,7 +171,7 @@ class Client:
 
     async def list_served(self, group: str, kind: str, namespace: str, label_selector: str) -> list[Manifest] | None:
         """Return the objects of a kind in a group of ``PREFERRED_VERSIONS``; None if the cluster has no such kind."""
-        version = await self._served_version(group)
+        version = await self._discovery.version(group)
         if version is None:
             return None
         resource = self._resource(group, kind, f"{group}/{version}")
@@ -260,33 +262,8 @@ class Client:
         """Close the connections."""
         await self._api.close()
 
-    async def _served_version(self, group: str) -> str | None:
-        """Return the version of a group to use; None if the group is not served.
-
-        Notes
-        -----
-        Discovery needs no extra permission. Source: Kubernetes, "Using RBAC Authorization", ClusterRole
-        ``system:discovery`` of all authenticated users.
-        """
-        served = await self._versions(group)
-        preferred = [version for version in PREFERRED_VERSIONS[group] if version in served]
-        return next(iter([*preferred, *served]), None)
-
-    async def _is_served(self, crd: str) -> bool:
-        """Return whether any version of the kind of a CRD, ``PLURAL.GROUP``, is served; reads no CRD."""
-        plural, _, group = crd.partition(".")
-        for version in await self._versions(group):
-            reply = self._dynamic.request("get", f"/apis/{group}/{version}", **_plain())
-            found = await self._send_or_none("get", "APIResourceList", f"{group}/{version}", reply) or {}
-            if any(resource["name"] == plural for resource in found.get("resources") or []):
-                return True
-        return False
-
-    async def _versions(self, group: str) -> list[str]:
-        """Return the served versions of a group, the one that the API server prefers first."""
-        reply = self._dynamic.request("get", f"/apis/{group}", **_plain())
-        api_group = await self._send_or_none("get", "APIGroup", group, reply) or {}
-        return [item["version"] for item in api_group.get("versions") or []]
+    async def _read(self, path: str, kind: str, name: str) -> Manifest | None:
+        return await self._send_or_none("get", kind, name, self._dynamic.request("get", path, **_plain()))
 
     def _resource(self, api_version: str, kind: str, served: str | None = None) -> Resource:
         """Return the resource of a kind; ``served`` is the apiVersion if the table has only its group."""
