@@ -48,3 +48,5 @@ async def test_runs_that_start_together_share_the_replies_of_the_discovery_api(c
     assert found == [{CLAIM: True, KUEUE: False}] * 3
     assert client.verbs().count(f"exists {KUEUE.kind}") == 1
     assert client.verbs().count(f"exists {CLAIM.kind}") == 3
+    client.objects[KUEUE] = {}
+    assert await lookups.of(run_ref("demo", "later"), (KUEUE,), accepted=False) == {KUEUE: True}

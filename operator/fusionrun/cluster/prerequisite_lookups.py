@@ -17,9 +17,6 @@ from fusionrun.state.observe.object_ref import ObjectRef
 
 logger = logging.getLogger(__name__)
 
-DISCOVERY_SECONDS = 5.0
-"""How long a reply of the discovery API serves other runs. All runs look up the same groups and kinds, and look them up
-again while they wait for one."""
 FORBIDDEN_SECONDS = 600.0
 """Time until an object that must not be looked up is looked up again: the right may have been granted."""
 
@@ -31,7 +28,8 @@ class PrerequisiteLookups:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._discovery = SharedReplies(client.exists, DISCOVERY_SECONDS)
+        self._discovery = SharedReplies(client.exists, seconds=0.0)
+        """Shares requests in flight only: no run may start for a kind that is gone, or lack a new one."""
         self._present: dict[ObjectRef, set[ObjectRef]] = {}
         """Existing prerequisites by run. They are looked up again for each run, since they may have been deleted."""
         self._waiting: dict[ObjectRef, set[ObjectRef]] = {}
