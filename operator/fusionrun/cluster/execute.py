@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 STATUS_MIN_SECONDS = 1.0
 """Shortest time between two status writes of a run if only the status changes."""
 
-DETAILS_SECONDS = 10.0
+DETAILS_SECONDS = 5.0
 """The same if only reasons and messages of stages change: the pods of a short stage are pending, run and end within
 seconds, and one write then reports all of it."""
 
