@@ -285,7 +285,7 @@ async def test_a_job_whose_pods_have_succeeded_is_not_read(gatherer, client, mak
     for at in (0, 60, 120):
         now[0] = at
         await gather(gatherer)
-    assert not {"get Job", "warning Event"}.intersection(client.verbs())
+    assert not {"get Job", "list Event"}.intersection(client.verbs())
 
 
 async def test_a_deleted_workload_without_pods_is_read_if_no_watch_says_that_it_is_gone(

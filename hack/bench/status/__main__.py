@@ -24,12 +24,12 @@ import fixtures
 from control_plane import ADMIN, ControlPlane
 
 from fusionrun.api.spec import FusionRunSpec
-from fusionrun.names import API_VERSION, FIELD_MANAGER, KIND
+from fusionrun.names import API_VERSION, FIELD_MANAGER, GROUP, KIND, PLURAL, VERSION
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.defaults import fill
 
 MANIFESTS = Path(__file__).parents[3] / "manifests"
-NAMESPACE, PLURAL, NAME = "default", "fusionruns", "tiny"
+NAMESPACE, NAME = "default", "tiny"
 Manifest = dict[str, Any]
 Write = Callable[[Manifest], Manifest]
 
@@ -100,8 +100,8 @@ def statuses(spec: Manifest) -> Iterator[Manifest]:
         for at, name in enumerate(names)
     ]
     for number in itertools.count():
-        changed = {**stages[number % len(stages)], "state": "Running", "reason": "PodsRunning"}
         at = number % len(stages)
+        changed = {**stages[at], "state": "Running", "reason": "PodsRunning"}
         yield {
             "observedGeneration": 1,
             "startTime": time,
@@ -132,12 +132,11 @@ def merge(run: Manifest) -> Manifest:
 
 def custom_objects(call: str, body: Manifest | None = None, name: str | None = None, **options: Any) -> Manifest:
     """Send a request for a FusionRun."""
-    group, version = API_VERSION.split("/")
     named = {"name": name} if name else {}
     sent = {"body": body, "field_manager": FIELD_MANAGER} if body else {}
     method = getattr(kubernetes.client.CustomObjectsApi(), call)
     reply: Manifest = method(
-        group=group, version=version, namespace=NAMESPACE, plural=PLURAL, **named, **sent, **options
+        group=GROUP, version=VERSION, namespace=NAMESPACE, plural=PLURAL, **named, **sent, **options
     )
     return reply
 

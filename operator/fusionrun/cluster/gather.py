@@ -185,7 +185,7 @@ class Gatherer:
         self._logs = {key: tail for key, tail in self._logs.items() if key[0] in existing}
 
     async def _nodes(self, manifest: Manifest) -> tuple[NodeGpus, ...]:
-        """Return the nodes with GPUs until ``resolve`` is done; none if they may not be listed.
+        """Return the nodes with GPUs until ``resolve`` is done; none if they may not or cannot be listed.
 
         The status that says so has the estimate as well, which depends on them.
         """
@@ -196,6 +196,7 @@ class Gatherer:
         return await self._node_lists.get("")
 
     async def _list_nodes(self, _: str) -> tuple[NodeGpus, ...]:
+        """List the nodes with GPUs; the argument is the key of ``SharedReplies``, which has a single one here."""
         nodes = []
         try:
             async for page in self._client.pages("v1", "Node"):

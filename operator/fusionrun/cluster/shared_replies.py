@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Hashable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Coroutine, Hashable
+from typing import Any, Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -15,7 +15,7 @@ class SharedReplies(Generic[K, V]):
     A hundred runs that start together, or wait for the same reason, then cause one request instead of a hundred.
     """
 
-    def __init__(self, request: Callable[[K], Awaitable[V]], seconds: float) -> None:
+    def __init__(self, request: Callable[[K], Coroutine[Any, Any, V]], seconds: float) -> None:
         self._request = request
         self._seconds = seconds
         self._sent: dict[K, tuple[float, asyncio.Task[V]]] = {}
@@ -31,11 +31,8 @@ class SharedReplies(Generic[K, V]):
         now = time.monotonic()
         self._sent = {k: (at, task) for k, (at, task) in self._sent.items() if self._is_usable(at, task, now)}
         if key not in self._sent:
-            self._sent[key] = now, asyncio.create_task(self._send(key))
+            self._sent[key] = now, asyncio.create_task(self._request(key))
         return await asyncio.shield(self._sent[key][1])  # the others still wait if this caller is cancelled
-
-    async def _send(self, key: K) -> V:
-        return await self._request(key)
 
     def _is_usable(self, at: float, task: asyncio.Task[V], now: float) -> bool:
         if not task.done():

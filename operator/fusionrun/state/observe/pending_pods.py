@@ -114,14 +114,13 @@ def unexplained(children: Sequence[Manifest], now: datetime) -> list[Manifest]:
     pods = [pod for pod in alive if pod_phase(pod) == "Pending" and (pod.get("spec") or {}).get("nodeName")]
     starting = [pod for pod in pods if all(cause.rank == _STARTING_RANK for cause in _pod_causes(pod, {}, {}))]
     jobs = [c for c in children if c["kind"] in JOBS and not is_suspended(c) and not has_ended(c)]
-    without_pods = [
-        job
-        for job in jobs
-        if not any(is_pod_of(pod, job) for pod in alive)
-        and not pods_succeeded(job, (pod for pod in every if is_pod_of(pod, job)))
-    ]
+    without_pods = [job for job in jobs if _lacks_a_pod(job, [pod for pod in every if is_pod_of(pod, job)])]
     created = [(m, parse_time(m["metadata"].get("creationTimestamp"))) for m in (*starting, *without_pods)]
     return [m for m, at in created if at and not is_deleting(m) and now - at >= EVENTS_AGE]
+
+
+def _lacks_a_pod(job: Manifest, pods: Sequence[Manifest]) -> bool:
+    return all(map(pod_ended, pods)) and not pods_succeeded(job, pods)
 
 
 def _since(workload: Workload, waiting: list[Manifest]) -> datetime | None:
