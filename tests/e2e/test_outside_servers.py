@@ -33,13 +33,20 @@ PROMPTS, SAMPLES = 500, 8
 OTHER_PROMPTS, CODING_SAMPLES = 100, 4
 """Of the other data sets, and of the data set of the endpoint."""
 STOP_THE_ENGINE = """
-import os, pathlib, signal
+import os, pathlib, re, signal, sys, time, urllib.request
+def answered():
+    text = urllib.request.urlopen("http://127.0.0.1:8000/metrics", timeout=10).read().decode()
+    return sum(float(value) for value in re.findall(r"^vllm:request_success_total{.*} (.+)$", text, re.MULTILINE))
+deadline = time.monotonic() + 300
+while answered() < int(sys.argv[1]):
+    assert time.monotonic() < deadline, "the client sent too few requests"
+    time.sleep(0.1)  # vLLM has no watch
 for process in pathlib.Path("/proc").glob("[0-9]*"):
     if process.joinpath("comm").read_text().startswith("VLLM::Engine"):
         os.kill(int(process.name), signal.SIGSTOP)
         print("stopped")
 """
-"""Hang the server: vLLM's HTTP process accepts requests, but its engine answers none."""
+"""Hang a server that has answered some requests: vLLM's HTTP process accepts more, but its engine answers none."""
 
 
 ASK = """
@@ -168,16 +175,15 @@ def followed(cluster: Cluster, outside: Outside) -> Iterator[Followed]:
     reward = outside.serve("reward", "--runner", "pooling")
     outside.wait()
     cluster.kubectl("apply", "-f", "-", stdin=json.dumps(make_run(name, endpoint, reward)))
-    stopped, cost, asked = "", [], {}
+    cost, asked = [], {}
     for run in cluster.watch(name):
         found = Followed(run.get("status", {}), [], cost, asked)
         generation = found.stages.get("generate/scribe", {})
         if generation.get("state") == "Running" and not asked:  # the server is ready; the client's pod is starting
             (pod,) = cluster.get("pods", "-l", f"fusionrun.dev/run={name},fusionrun.dev/stage=serve.scribe")["items"]
-            asked.update(json.loads(cluster.kubectl("exec", pod["metadata"]["name"], "--", "python", "-c", ASK)))
-        if generation.get("progress", {}).get("done") and not stopped:
-            stopped = cluster.kubectl("exec", pod["metadata"]["name"], "--", "python", "-c", STOP_THE_ENGINE)
-            assert stopped.strip() == "stopped"
+            execute = ("exec", pod["metadata"]["name"], "--", "python", "-c")
+            asked.update(json.loads(cluster.kubectl(*execute, ASK)))
+            assert cluster.kubectl(*execute, STOP_THE_ENGINE, str(PROMPTS)).strip() == "stopped"
         called = found.stages.get("generate/elsewhere", {})
         cost += [called["costMicro"]] if called.get("state") == "Running" and "costMicro" in called else []
         if condition(run, "Finished") == "True" or found.stages.get("construct", {}).get("state") == "Succeeded":
