@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from fusionrun.api.artifacts import ArtifactManifest, shard_name
-from fusionrun.api.parameters import ConstructParameters
 from fusionrun.api.records import SCHEMA_VERSION, Prompt, Response, Score, Verdict
-from fusionrun.api.task import StageTask
-from fusionrun.api.values import Prepared
+from fusionrun.api.results.values import Prepared
+from fusionrun.api.tasks.parameters import ConstructParameters
+from fusionrun.api.tasks.task import StageTask
 from fusionrun_stages.volume.manifest import write_manifest
 from fusionrun_stages.volume.parquet import BATCH_ROWS, arrow_schema
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fusionrun.api.parameters import ConstructParameters
-from fusionrun.api.task import decode_task
+from fusionrun.api.tasks.parameters import ConstructParameters
+from fusionrun.api.tasks.task import decode_task
 from fusionrun_stages.construction.split import hold_out, take
 
 KEY = ["prompt_id", "source", "sample_index"]

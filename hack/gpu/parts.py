@@ -127,7 +127,7 @@ def train(check: Check, kind: str, zero_stage: int) -> dict[str, float]:
 
 def expected_bytes(kind: str, parameters: dict[str, Any], config: dict[str, Any], count: int) -> int:
     """Return the memory that the checks before a run would expect for this training on one GPU."""
-    from fusionrun.api.demand import TrainingDemand
+    from fusionrun.api.tasks.demand import TrainingDemand
     from fusionrun_stages.fit import memory
     from fusionrun_stages.fit.architecture import read_architecture
 

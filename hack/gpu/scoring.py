@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fusionrun.api.models import RewardModel
 from fusionrun.api.records import Prompt, Response, Score
-from fusionrun.api.task import StageTask
+from fusionrun.api.spec.reward import RewardModel
+from fusionrun.api.tasks.task import StageTask
 from fusionrun_stages import score
 from fusionrun_stages.pod.gpus import require_gpus
 from fusionrun_stages.reward.model import LoadedRewardModel

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fusionrun.api.task import StageTask
+from fusionrun.api.tasks.task import StageTask
 from fusionrun_stages.pod.gpus import require_gpus
 from fusionrun_stages.training import ranks
 from fusionrun_stages.work import Work

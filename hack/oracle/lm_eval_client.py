@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from fusionrun.api.artifacts import HARNESS
-from fusionrun.api.harness import HarnessModel, HarnessScore, HarnessTask
+from fusionrun.api.tasks.harness import HarnessModel, HarnessScore, HarnessTask
 from oracle import lm_eval_rows
 from support.harness import BEGIN, END, Handler, server_of, serving
 

@@ -31,9 +31,9 @@ from fusionrun.api.pod import (
     TASK_PATH,
 )
 from fusionrun.api.records import SCHEMA_VERSION
-from fusionrun.api.result import STOPPED, Outcome, StageResult
+from fusionrun.api.results.result import STOPPED, Outcome, StageResult
 from fusionrun.api.stage import StageKind
-from fusionrun.api.task import StageTask, decode_task, task_digest
+from fusionrun.api.tasks.task import StageTask, decode_task, task_digest
 from fusionrun_stages.errors import InfrastructureError, ServerStalledError, UserError, classify
 from fusionrun_stages.pod.gpus import require_gpus
 from fusionrun_stages.pod.lease import Holder, Lease

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from fusionrun.api.artifacts import COMPARISON_FILE
-from fusionrun.api.evaluation import BenchmarkPreset
-from fusionrun.api.evaluation_tasks import BenchmarkParameters, CompareParameters
-from fusionrun.api.paper_scores import group_means, preset_of
-from fusionrun.api.protocol import Aggregation, Unit
-from fusionrun.api.values import Compared, Difference
+from fusionrun.api.published.paper_scores import group_means, preset_of
+from fusionrun.api.results.values import Compared, Difference
+from fusionrun.api.spec.evaluation import BenchmarkPreset
+from fusionrun.api.tasks.evaluation import BenchmarkParameters, CompareParameters
+from fusionrun.api.tasks.protocol import Aggregation, Unit
 from fusionrun_stages.evaluation.tasks_of_lm_eval import is_task
 from fusionrun_stages.harness.stage import read_score
 from fusionrun_stages.uncertainty.corrections import holm

@@ -16,10 +16,10 @@ from pathlib import Path
 import polars as pl
 
 from fusionrun.api.artifacts import SUMMARY_FILE
-from fusionrun.api.parameters import ConstructParameters, SourceInputs
 from fusionrun.api.records import MICRO, DropReason
+from fusionrun.api.results.values import Prepared
 from fusionrun.api.stage import StageKind
-from fusionrun.api.values import Prepared
+from fusionrun.api.tasks.parameters import ConstructParameters, SourceInputs
 from fusionrun_stages.construction.counts import count
 from fusionrun_stages.construction.files import FILES, RECORDS
 from fusionrun_stages.construction.keys import (

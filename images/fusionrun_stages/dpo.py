@@ -14,8 +14,8 @@ Source: FuseChat-3.0 (arXiv 2503.04222), length-normalized DPO; ``sigmoid_norm``
 import logging
 
 from fusionrun.api.artifacts import CHECKPOINTS
-from fusionrun.api.parameters import DpoParameters
-from fusionrun.api.values import Trained
+from fusionrun.api.results.values import Trained
+from fusionrun.api.tasks.training import DpoParameters
 from fusionrun_stages.training import disk, finish, ranks
 from fusionrun_stages.training.trackers import Trackers, open_trackers
 from fusionrun_stages.training.zero import gradient_accumulation_steps

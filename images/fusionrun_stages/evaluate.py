@@ -15,10 +15,10 @@ from pathlib import Path
 
 from fusionrun.api.artifacts import QUESTION_SCORES_FILE
 from fusionrun.api.evaluation_records import Judgement, QuestionScore
-from fusionrun.api.evaluation_tasks import BenchmarkParameters, EvaluateParameters
-from fusionrun.api.protocol import Aggregation, Unit
 from fusionrun.api.records import Response, Verdict
-from fusionrun.api.values import Evaluated
+from fusionrun.api.results.values import Evaluated
+from fusionrun.api.tasks.evaluation import BenchmarkParameters, EvaluateParameters
+from fusionrun.api.tasks.protocol import Aggregation, Unit
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.evaluation.answers import Answered, batches, join, read_questions
 from fusionrun_stages.evaluation.details import DIGITS, details_of, scored

@@ -10,9 +10,9 @@ import logging
 import os
 from pathlib import Path
 
-from fusionrun.api.parameters import FetchParameters
+from fusionrun.api.results.values import Fetched
 from fusionrun.api.stage import FETCH_EVALUATED, FETCH_TARGET
-from fusionrun.api.values import Fetched
+from fusionrun.api.tasks.parameters import FetchParameters
 from fusionrun_stages.errors import InfrastructureError
 from fusionrun_stages.models.files import check_model
 from fusionrun_stages.models.weights import files_of

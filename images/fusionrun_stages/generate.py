@@ -14,10 +14,10 @@ from collections.abc import Container, Iterator
 
 from fusionrun.api.artifacts import PARTS, RESPONSES
 from fusionrun.api.evaluation_records import Question
-from fusionrun.api.harness import HarnessModel, HarnessScore
-from fusionrun.api.parameters import GenerateParameters
 from fusionrun.api.records import Response, Verdict, VerdictValue
-from fusionrun.api.values import Generated
+from fusionrun.api.results.values import Generated
+from fusionrun.api.tasks.harness import HarnessModel, HarnessScore
+from fusionrun.api.tasks.responses import GenerateParameters
 from fusionrun_stages.client.chat import GROUP_SAMPLES, ChatClient
 from fusionrun_stages.client.counts import QuotaShare, ResponseCounts, Throughput
 from fusionrun_stages.client.metrics import ClientMetrics, MetricsCollector, client_metrics

@@ -19,8 +19,8 @@ from typing import Any
 
 from fusionrun.api.artifacts import JUDGEMENTS, PARTS
 from fusionrun.api.evaluation_records import Judgement
-from fusionrun.api.evaluation_tasks import JudgeParameters
-from fusionrun.api.values import Judged
+from fusionrun.api.results.values import Judged
+from fusionrun.api.tasks.evaluation import JudgeParameters
 from fusionrun_stages.client.counts import JudgementCounts
 from fusionrun_stages.client.stored_judgements import StoredJudgements
 from fusionrun_stages.errors import InfrastructureError, UserError

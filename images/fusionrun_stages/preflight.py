@@ -14,9 +14,10 @@ import shutil
 from dataclasses import replace
 from typing import Any
 
-from fusionrun.api.parameters import DpoParameters, PreflightParameters, RewardCheckParameters, SftParameters
+from fusionrun.api.results.values import Preflighted
 from fusionrun.api.stage import PreflightSubject
-from fusionrun.api.values import Preflighted
+from fusionrun.api.tasks.parameters import PreflightParameters, RewardCheckParameters
+from fusionrun.api.tasks.training import DpoParameters, SftParameters
 from fusionrun_stages import dpo, sft
 from fusionrun_stages.errors import InfrastructureError
 from fusionrun_stages.remote.publishing_check import check_publishing

@@ -14,9 +14,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from fusionrun.api.artifacts import CONTAMINATION_FILE, PROMPTS, RESPONSES, SOLUTIONS
-from fusionrun.api.parameters import PrepareParameters
 from fusionrun.api.records import Prompt, Response
 from fusionrun.api.stage import PREPARE_BENCHMARKS
+from fusionrun.api.tasks.parameters import PrepareParameters
 from fusionrun_stages.benchmarks.questions import write_benchmarks
 from fusionrun_stages.benchmarks.reader import open_benchmark
 from fusionrun_stages.harness.questions import read_questions

@@ -22,9 +22,9 @@ from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
 from fusionrun.api.artifacts import CHECKPOINTS, MODEL
-from fusionrun.api.parameters import PromoteParameters
+from fusionrun.api.results.values import Promoted, Trained
 from fusionrun.api.stage import StageKind
-from fusionrun.api.values import Promoted, Trained
+from fusionrun.api.tasks.training import PromoteParameters
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.models.attention import attention_of
 from fusionrun_stages.training.checkpoints import candidates, model_files, settle

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from fusionrun.api.artifacts import DATASET_FILES, MODEL, PROVENANCE_FILE, SUMMARY_FILE, claim_path, model_dir
-from fusionrun.api.parameters import PublishParameters
 from fusionrun.api.records import replace_surrogates
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.results.values import Constructed, Promoted, Published
+from fusionrun.api.spec.run import FusionRunSpec
 from fusionrun.api.stage import StageKind
-from fusionrun.api.values import Constructed, Promoted, Published
+from fusionrun.api.tasks.parameters import PublishParameters
 from fusionrun_stages.cards.dataset import build_dataset_card
 from fusionrun_stages.cards.facts import Facts
 from fusionrun_stages.cards.licences import declared_licence

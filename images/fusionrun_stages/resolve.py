@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fusionrun.api.artifacts import PIN_LENGTH, artifact_dir, digests
-from fusionrun.api.parameters import ResolveParameters
+from fusionrun.api.results.values import Resolved
 from fusionrun.api.stage import Reference
-from fusionrun.api.values import Resolved
+from fusionrun.api.tasks.parameters import ResolveParameters
 from fusionrun_stages.remote.hub import save_commit
 from fusionrun_stages.resolving.faults import Faults
 from fusionrun_stages.resolving.needs import (

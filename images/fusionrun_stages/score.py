@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from fusionrun.api.artifacts import PARTS, SCORES, shard_name
-from fusionrun.api.parameters import ScoreParameters
 from fusionrun.api.records import Row, Score
-from fusionrun.api.values import Scored
+from fusionrun.api.results.values import Scored
+from fusionrun.api.tasks.responses import ScoreParameters
 from fusionrun_stages.reward.calibration import calibrate
 from fusionrun_stages.reward.conversations import (
     Conversation,

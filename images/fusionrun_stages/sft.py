@@ -13,8 +13,8 @@ import logging
 from typing import Any
 
 from fusionrun.api.artifacts import CHECKPOINTS
-from fusionrun.api.parameters import SftParameters
-from fusionrun.api.values import Trained
+from fusionrun.api.results.values import Trained
+from fusionrun.api.tasks.training import SftParameters
 from fusionrun_stages.training import disk, finish, ranks
 from fusionrun_stages.training.trackers import Trackers, open_trackers
 from fusionrun_stages.training.zero import gradient_accumulation_steps

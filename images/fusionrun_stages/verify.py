@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 
 from fusionrun.api.artifacts import VERDICTS
 from fusionrun.api.evaluation_records import Question
-from fusionrun.api.parameters import VerifyParameters
 from fusionrun.api.records import Response, Verdict, VerdictValue
-from fusionrun.api.values import Verified
+from fusionrun.api.results.values import Verified
+from fusionrun.api.tasks.responses import VerifyParameters
 from fusionrun_stages.grade import missing_module
 from fusionrun_stages.grading.judging import isolation_details, join_responses, judge, make_batches, takes
 from fusionrun_stages.volume.parquet import open_rows, read_rows

@@ -6,8 +6,8 @@ from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel
 
-from fusionrun.api.task import StageTask
-from fusionrun.api.values import Values
+from fusionrun.api.results.values import Values
+from fusionrun.api.tasks.task import StageTask
 
 P = TypeVar("P", bound=BaseModel)
 

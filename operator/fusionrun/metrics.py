@@ -20,9 +20,10 @@ from prometheus_client import (
 from prometheus_client.aiohttp import make_aiohttp_handler
 
 from fusionrun import __version__, names
-from fusionrun.api.models import Manifest
+from fusionrun.api.contract import Manifest
 from fusionrun.api.stage import StageKind
-from fusionrun.api.status import FusionRunStatus, StageState
+from fusionrun.api.status.run import FusionRunStatus
+from fusionrun.api.status.stages import StageState
 from fusionrun.run_metrics import COUNTERS, GAUGES, RunCollector
 from fusionrun.state.observe.object_fields import parse_time
 from fusionrun.state.observe.object_ref import ObjectRef

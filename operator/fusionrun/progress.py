@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 from aiohttp import web
 from pydantic import ValidationError
 
-from fusionrun.api.data import SHARDS_MAX
-from fusionrun.api.models import Manifest
+from fusionrun.api.contract import Manifest
 from fusionrun.api.pod import COMPLETION_INDEX_ANNOTATION, PROGRESS_PATH
-from fusionrun.api.result import Progress
+from fusionrun.api.results.result import Progress
+from fusionrun.api.spec.data import SHARDS_MAX
 from fusionrun.names import LABEL_RUN, LABEL_STAGE, stage_from_label
 from fusionrun.state.observe.live_objects import PushedProgress
 from fusionrun.state.observe.object_ref import ObjectRef, run_ref

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from fusionrun import __version__
-from fusionrun.api.status import FusionRunStatus
+from fusionrun.api.status.run import FusionRunStatus
 from fusionrun.cluster.clock import Clock
 from fusionrun.cluster.execute import Executor
 from fusionrun.cluster.gather import Gatherer

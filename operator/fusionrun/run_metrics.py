@@ -8,20 +8,14 @@ from typing import Any
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from fusionrun import names
-from fusionrun.api.models import Manifest
-from fusionrun.api.protocol import Unit
+from fusionrun.api.contract import Manifest
 from fusionrun.api.records import MICRO
-from fusionrun.api.run_results import BenchmarkResult, DatasetSummary, ModelDifference, ModelScore
 from fusionrun.api.stage import EvaluatedModel
-from fusionrun.api.status import (
-    ConditionStatus,
-    ConditionType,
-    FusionRunStatus,
-    Reason,
-    StageState,
-    StageStatus,
-    read_status,
-)
+from fusionrun.api.status.conditions import ConditionStatus, ConditionType, Reason
+from fusionrun.api.status.results import BenchmarkResult, DatasetSummary, ModelDifference, ModelScore
+from fusionrun.api.status.run import FusionRunStatus, read_status
+from fusionrun.api.status.stages import StageState, StageStatus
+from fusionrun.api.tasks.protocol import Unit
 from fusionrun.state.observe.object_fields import parse_time
 from fusionrun.state.report.stage_status import ACTIVE
 

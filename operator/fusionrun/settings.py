@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field
 
-from fusionrun.api.pods import PodSettings
+from fusionrun.api.spec.pods import PodSettings
 
 _CLOSED = ConfigDict(extra="forbid")
 """An unknown field of the settings file is an error."""

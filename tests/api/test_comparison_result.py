@@ -2,8 +2,8 @@
 
 import pytest
 
-from fusionrun.api.result import RESULT_MAX_BYTES, Outcome, StageResult, decode_result, encode_result
-from fusionrun.api.values import Compared, Difference, Evaluated
+from fusionrun.api.results.result import RESULT_MAX_BYTES, Outcome, StageResult, decode_result, encode_result
+from fusionrun.api.results.values import Compared, Difference, Evaluated
 
 PAPER = ("alpaca-eval-2", "arena-hard", "mt-bench", "align-bench", "live-bench", "mmlu-pro", "mmlu-redux",
          "gpqa-diamond", "gsm8k", "math", "amc-23", "human-eval", "mbpp", "live-code-bench")  # fmt: skip

@@ -10,12 +10,12 @@ import pytest
 from pydantic import BaseModel
 
 from fusionrun import names
-from fusionrun.api import crd
-from fusionrun.api.mutable import MUTABLE_FIELDS, SPEC_FIELDS, mutable_paths
-from fusionrun.api.reference import render_reference
-from fusionrun.api.rules import CEL_RULES, LIST_KEYS
-from fusionrun.api.spec import FusionRunSpec
-from fusionrun.api.status import FusionRunStatus
+from fusionrun.api.crd import definition as crd
+from fusionrun.api.crd.reference import render_reference
+from fusionrun.api.crd.rules import CEL_RULES, LIST_KEYS
+from fusionrun.api.spec.mutable import MUTABLE_FIELDS, SPEC_FIELDS, mutable_paths
+from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.status.run import FusionRunStatus
 from fusionrun.plan.defaults import descriptions
 
 REPOSITORY = Path(__file__).parents[2]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fusionrun.api.gpu_models import GPU_MODELS, gpu_model
+from fusionrun.api.published.gpu_models import GPU_MODELS, gpu_model
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from fusionrun.api.mutable import SPEC_FIELDS, mutable_paths, with_mutable_fields
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec.mutable import SPEC_FIELDS, mutable_paths, with_mutable_fields
+from fusionrun.api.spec.run import FusionRunSpec
 from support.mutable import CHANGES, in_spec
 from support.plans import pinned_by_uri, read
 from support.runs import (

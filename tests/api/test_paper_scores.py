@@ -2,11 +2,19 @@
 
 import pytest
 
-from fusionrun.api.evaluation import BenchmarkPreset
-from fusionrun.api.models import Sampling
-from fusionrun.api.paper_scores import GROUPS, PUBLISHED, BenchmarkGroup, averaged, group_means, preset_of, row_of
-from fusionrun.api.protocol import Protocol
+from fusionrun.api.published.paper_scores import (
+    GROUPS,
+    PUBLISHED,
+    BenchmarkGroup,
+    averaged,
+    group_means,
+    preset_of,
+    row_of,
+)
+from fusionrun.api.spec.evaluation import BenchmarkPreset
+from fusionrun.api.spec.models import Sampling
 from fusionrun.api.stage import EvaluatedModel
+from fusionrun.api.tasks.protocol import Protocol
 
 
 @pytest.mark.parametrize("row", PUBLISHED.values(), ids=lambda row: row.target)

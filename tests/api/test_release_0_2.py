@@ -2,9 +2,8 @@
 
 import pytest
 
-from fusionrun.api.release_0_2 import SOURCES_MAX, FlatValues, flatten, unflatten
-from fusionrun.api.stage import StageKind
-from fusionrun.api.values import (
+from fusionrun.api.results.release_0_2 import SOURCES_MAX, FlatValues, flatten, unflatten
+from fusionrun.api.results.values import (
     Compared,
     Constructed,
     DatasetCounts,
@@ -22,6 +21,7 @@ from fusionrun.api.values import (
     Trained,
     Verified,
 )
+from fusionrun.api.stage import StageKind
 
 TOKENS = {"prompt_tokens": 50, "completion_tokens": 60}
 STEPS = {"rows": 8, "dropped_long": 1, "tokens": 900, "steps": 4}

@@ -8,10 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fusionrun.api.records import DropReason
-from fusionrun.api.result import RESULT_MAX_BYTES, Outcome, StageResult, decode_result, encode_result
-from fusionrun.api.stage import StageKind
-from fusionrun.api.values import (
-    SUMMAND_MAX,
+from fusionrun.api.results.result import RESULT_MAX_BYTES, Outcome, StageResult, decode_result, encode_result
+from fusionrun.api.results.values import (
     Constructed,
     DatasetCounts,
     Evaluated,
@@ -23,6 +21,8 @@ from fusionrun.api.values import (
     Values,
     Verified,
 )
+from fusionrun.api.stage import StageKind
+from fusionrun.api.storable import SUMMAND_MAX
 from support.properties import quick
 
 TERMINATION_MESSAGE_BYTES = 4096

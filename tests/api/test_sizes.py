@@ -2,8 +2,8 @@
 
 import pytest
 
-from fusionrun.api.data import Preset
-from fusionrun.api.sizes import PUBLISHED, Sizes, size_warning
+from fusionrun.api.published.sizes import PUBLISHED, Sizes, size_warning
+from fusionrun.api.spec.data import Preset
 
 
 @pytest.mark.parametrize(

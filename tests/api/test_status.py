@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fusionrun.api.status import ConditionType, Reason, StageState
+from fusionrun.api.status.conditions import ConditionType, Reason
+from fusionrun.api.status.stages import StageState
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "operator" / "fusionrun"

@@ -6,9 +6,9 @@ import typing
 import pytest
 
 from fusionrun.api import pod
-from fusionrun.api.parameters import Parameters
 from fusionrun.api.stage import StageKind
-from fusionrun.api.task import CONTRACT_VERSION, StageTask, decode_task, encode_task
+from fusionrun.api.tasks.parameters import Parameters
+from fusionrun.api.tasks.task import CONTRACT_VERSION, StageTask, decode_task, encode_task
 from fusionrun.errors import ContractError
 from support.runs import make_run
 from support.world import World

@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from fusionrun.api.records import Message, Prompt, Response, Verdict, VerdictValue, replace_surrogates
-from fusionrun.api.result import decode_result
+from fusionrun.api.results.result import decode_result
 
 HALF = "half an emoji \ud83d"
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from fusionrun import __version__
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec.run import FusionRunSpec
 from fusionrun.names import KIND
 
 SOURCE = "https://git.example/fusionrun"

@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 from kubernetes.aio.client import ApiClient, Configuration
 
-from fusionrun.api.training import Backend
+from fusionrun.api.spec.training import Backend
 from fusionrun.cluster import connection
 from fusionrun.cluster.client import LIST_PAGE_SIZE, Client, Page
 from fusionrun.cluster.connection import connect, proxy_for

@@ -1,7 +1,7 @@
 import asyncio
 from datetime import UTC, datetime
 
-from fusionrun.api.status import Reason
+from fusionrun.api.status.conditions import Reason
 from fusionrun.cluster.events import CONCURRENCY, MESSAGE_MAX, EventPoster
 from fusionrun.state.report.events import Event
 

@@ -3,7 +3,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from fusionrun.api.status import FusionRunStatus, Reason, StageStatus, read_status
+from fusionrun.api.status.conditions import Reason
+from fusionrun.api.status.run import FusionRunStatus, read_status
+from fusionrun.api.status.stages import StageStatus
 from fusionrun.cluster import execute as execute_module
 from fusionrun.cluster.events import EventPoster
 from fusionrun.cluster.execute import CLEAN_UP_AT_ONCE, Created, Executor

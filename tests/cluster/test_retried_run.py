@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from fusionrun.api.result import Outcome, StageResult, encode_result
+from fusionrun.api.results.result import Outcome, StageResult, encode_result
 from fusionrun.cluster.events import EventPoster
 from fusionrun.cluster.execute import Executor
 from fusionrun.cluster.gather import Gatherer

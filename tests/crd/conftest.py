@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from fusionrun import names
-from fusionrun.api.crd import build_crd
+from fusionrun.api.crd.definition import build_crd
 from fusionrun.plan.defaults import descriptions
 from support.live import wait_until_established
 

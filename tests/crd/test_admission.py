@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from fusionrun import names
-from fusionrun.api.mutable import MUTABLE_FIELDS
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec.mutable import MUTABLE_FIELDS
+from fusionrun.api.spec.run import FusionRunSpec
 from support import mutable
 from support.broken import broken
 from support.runs import change, evaluation_only, measured

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec.run import FusionRunSpec
 from support.broken import broken, valid_run
 from support.golden import GOLDEN, compare
 from support.runs import UID

@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from fusionrun.api.crd import build_crd
+from fusionrun.api.crd.definition import build_crd
 from fusionrun.cli import schema
 from fusionrun.plan.defaults import descriptions
 from support.mutated import mutated

@@ -11,10 +11,12 @@ import pytest
 import yaml
 
 from fusionrun import names
-from fusionrun.api.evaluation import Grader
-from fusionrun.api.models import Manifest, ServerSettings, Source
+from fusionrun.api.contract import Manifest
 from fusionrun.api.pod import EXIT_USER_ERROR, METRICS_PORT
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec.evaluation import Grader
+from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.spec.servers import ServerSettings
+from fusionrun.api.spec.sources import Source
 from fusionrun.api.stage import StageKind
 from fusionrun.objects.deployment import PORT, build_deployment
 from fusionrun.objects.network_policy import build_policy

@@ -14,8 +14,9 @@ import pytest
 import yaml
 from pydantic import TypeAdapter
 
-from fusionrun.api.models import ServerSettings, Source
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.spec.servers import ServerSettings
+from fusionrun.api.spec.sources import Source
 from fusionrun.api.stage import StageKind
 from fusionrun.objects.deployment import build_deployment, build_service, server_url
 from fusionrun.plan.families.responses import ServedModel

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fusionrun.api.result import decode_result
+from fusionrun.api.results.result import decode_result
 from support.live import CACHE, OPERATOR_NAMESPACE, Cluster, audit_log, condition, creates, small_run
 
 pytestmark = pytest.mark.cluster

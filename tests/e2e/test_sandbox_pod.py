@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from fusionrun.api.evaluation import Grader
-from fusionrun.api.models import Source
-from fusionrun.api.parameters import VerifyParameters
 from fusionrun.api.sandbox import PROGRAMS_AT_ONCE
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec.evaluation import Grader
+from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.spec.sources import Source
 from fusionrun.api.stage import StageKind
-from fusionrun.api.task import StageTask
+from fusionrun.api.tasks.responses import VerifyParameters
+from fusionrun.api.tasks.task import StageTask
 from fusionrun.objects.sandbox import build_sandbox_job
 from fusionrun.plan.pinned import Run
 from fusionrun.plan.stages import Stage

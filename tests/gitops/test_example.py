@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec.run import FusionRunSpec
 from fusionrun.names import ANNOTATION_RETRY, KIND
 from fusionrun.plan.checks import check_spec
 from fusionrun.plan.defaults import fill

@@ -2,7 +2,7 @@ import pytest
 from prometheus_client import generate_latest
 
 from fusionrun import __version__
-from fusionrun.api.status import read_status
+from fusionrun.api.status.run import read_status
 from fusionrun.metrics import Metrics
 from fusionrun.names import API_VERSION, KIND
 from fusionrun.run_metrics import run_state

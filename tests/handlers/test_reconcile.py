@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from fusionrun import reconcile as reconcile_module
-from fusionrun.api.status import FusionRunStatus
+from fusionrun.api.status.run import FusionRunStatus
 from fusionrun.cluster.execute import Created
 from fusionrun.cluster.other_runs import OtherRuns
 from fusionrun.cluster.store import Store

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fusionrun.api.task import decode_task
+from fusionrun.api.tasks.task import decode_task
 from support.golden import objects_of
 from support.plans import pinned_of
 from support.pod_security import containers, pod_specs

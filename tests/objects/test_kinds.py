@@ -18,7 +18,7 @@ from fusionrun.api.sandbox import (
     RUNTIME_CLASS_ENV,
     TESTS_MEMORY_BYTES,
 )
-from fusionrun.api.task import decode_task
+from fusionrun.api.tasks.task import decode_task
 from fusionrun.objects.avoided_nodes import avoid_nodes
 from fusionrun.objects.render import render
 from fusionrun.plan.pinned import Feature

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fusionrun.api.task import StageTask, decode_task
+from fusionrun.api.tasks.task import StageTask, decode_task
 from fusionrun.objects.render import render
 from support.golden import SETTINGS
 from support.plans import pinned_of

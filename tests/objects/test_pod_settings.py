@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from fusionrun import names
-from fusionrun.api.pods import PodSettings
+from fusionrun.api.spec.pods import PodSettings
 from fusionrun.settings import Settings
 from support.golden import SETTINGS, objects_of
 from support.plans import pinned_of

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from fusionrun import names
-from fusionrun.api.task import decode_task
+from fusionrun.api.tasks.task import decode_task
 from fusionrun.objects.render import render
 from fusionrun.objects.templates import pod_templates
 from support.golden import SETTINGS

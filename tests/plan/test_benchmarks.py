@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from fusionrun.api.evaluation import Benchmark, BenchmarkPreset, Grader
-from fusionrun.api.models import Name, Sampling
-from fusionrun.api.paper_scores import GROUPS
-from fusionrun.api.protocol import Aggregation, JudgeRequest, Layout, PromptForm, Protocol, Unit
-from fusionrun.api.spec import Family, FusionRunSpec
+from fusionrun.api.published.paper_scores import GROUPS
+from fusionrun.api.spec.evaluation import Benchmark, BenchmarkPreset, Grader
+from fusionrun.api.spec.models import Name, Sampling
+from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.spec.target import Family
+from fusionrun.api.tasks.protocol import Aggregation, JudgeRequest, Layout, PromptForm, Protocol, Unit
 from fusionrun.errors import PlanError
 from fusionrun.plan.benchmarks.protocols import protocol_of, protocols_of, score_digest
 from fusionrun.plan.benchmarks.table import PAPER, benchmark_data

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fusionrun.api.models import ALLOWED_VLLM_ARGS
+from fusionrun.api.spec.servers import ALLOWED_VLLM_ARGS
 from fusionrun.plan.checks import check_spec
 from support.plans import read
 from support.runs import CLAIM, KEPT, called_reward, changed, make_spec

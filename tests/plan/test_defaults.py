@@ -4,9 +4,10 @@ import json
 
 import pytest
 
-from fusionrun.api.data import PROMPTS_MAX, Preset
-from fusionrun.api.models import Sampling
-from fusionrun.api.spec import Family, FusionRunSpec
+from fusionrun.api.spec.data import PROMPTS_MAX, Preset
+from fusionrun.api.spec.models import Sampling
+from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.spec.target import Family
 from fusionrun.plan import recipe
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.defaults import fill

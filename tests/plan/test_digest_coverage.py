@@ -6,41 +6,45 @@ from typing import Any
 
 import pytest
 
-from fusionrun.api import evaluation_tasks, parameters
 from fusionrun.api.artifacts import artifact_dir, claim_path, model_dir
 from fusionrun.api.contract import Contract
-from fusionrun.api.evaluation_tasks import (
+from fusionrun.api.spec.models import Sampling
+from fusionrun.api.spec.training import Dpo, Sft
+from fusionrun.api.tasks import evaluation, parameters, responses, training
+from fusionrun.api.tasks.evaluation import (
     BenchmarkParameters,
     CompareParameters,
     EvaluateParameters,
     JudgeParameters,
 )
-from fusionrun.api.models import Sampling
-from fusionrun.api.parameters import (
+from fusionrun.api.tasks.parameters import (
     ConstructParameters,
     DatasetParameters,
-    DpoParameters,
     FetchParameters,
-    GenerateParameters,
-    MlflowParameters,
     PreflightParameters,
     PrepareParameters,
-    PromoteParameters,
     PublishingCheckParameters,
     PublishParameters,
     ResolveParameters,
     RewardCheckParameters,
+    SourceInputs,
+)
+from fusionrun.api.tasks.responses import (
+    GenerateParameters,
     RewardEndpointParameters,
     SamplingParameters,
     ScoreParameters,
-    SftParameters,
-    SourceInputs,
-    TrainingInputs,
-    TrainParameters,
     VerifyParameters,
 )
-from fusionrun.api.task import StageTask
-from fusionrun.api.training import Dpo, Sft
+from fusionrun.api.tasks.task import StageTask
+from fusionrun.api.tasks.training import (
+    DpoParameters,
+    MlflowParameters,
+    PromoteParameters,
+    SftParameters,
+    TrainingInputs,
+    TrainParameters,
+)
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.tasks import build_task
 from support.plans import pinned_by_uri
@@ -440,7 +444,7 @@ def test_a_field_without_effect_changes_no_digest(cls, field, row):
 def test_every_field_of_every_task_has_a_row():
     classes = {StageTask} | {
         cls
-        for module in (parameters, evaluation_tasks)
+        for module in (evaluation, parameters, responses, training)
         for _, cls in inspect.getmembers(module, inspect.isclass)
         if cls.__module__ == module.__name__ and cls not in (TrainParameters, TrainingInputs)
     }

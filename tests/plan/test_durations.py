@@ -2,7 +2,7 @@
 
 import pytest
 
-from fusionrun.api.estimate import Basis, Estimate, ModelEstimate, StageEstimate
+from fusionrun.api.status.estimate import Basis, Estimate, ModelEstimate, StageEstimate
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.durations import ASSUMED_SECONDS, LOAD_SECONDS, expected_seconds
 from fusionrun.plan.kinds import StageKind

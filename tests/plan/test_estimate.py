@@ -2,7 +2,7 @@
 
 import pytest
 
-from fusionrun.api.gpu_models import gpu_model
+from fusionrun.api.published.gpu_models import gpu_model
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.estimate import estimate
 from fusionrun.plan.requests import Requests

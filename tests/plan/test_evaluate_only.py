@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 
 from fusionrun.api.artifacts import model_dir
-from fusionrun.api.chat_templates import TEMPLATES
-from fusionrun.api.evaluation_tasks import CompareParameters, EvaluateParameters, JudgeParameters
-from fusionrun.api.parameters import GenerateParameters, PrepareParameters
 from fusionrun.api.stage import TemplateName
+from fusionrun.api.tasks.chat_templates import TEMPLATES
+from fusionrun.api.tasks.evaluation import CompareParameters, EvaluateParameters, JudgeParameters
+from fusionrun.api.tasks.parameters import PrepareParameters
+from fusionrun.api.tasks.responses import GenerateParameters
 from fusionrun.objects.render import render
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.checks import check_spec

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fusionrun.api.models import Resources
+from fusionrun.api.spec.resources import Resources
 from fusionrun.plan.gpus import cost_per_hour, devices, for_one_gpu, gpus_of
 from fusionrun.settings import Accelerators, Price
 

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from fusionrun.api.artifacts import dataset_dir
-from fusionrun.api.evaluation import Grader
-from fusionrun.api.harness import HarnessTask, task_uri
+from fusionrun.api.spec.evaluation import Grader
 from fusionrun.api.stage import ReferenceKind
+from fusionrun.api.tasks.harness import HarnessTask, task_uri
 from fusionrun.plan.benchmarks.protocols import protocols_of
 from fusionrun.plan.checks import check_spec
 from fusionrun.plan.policy import runs_programs, violations

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fusionrun.api.pods import PodScheduling, PodSettings
+from fusionrun.api.spec.pods import PodScheduling, PodSettings
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.checks import check_spec
 from fusionrun.plan.pod_checks import check_defaults

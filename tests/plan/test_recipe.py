@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fusionrun.api.data import Preset, Subject, Task
-from fusionrun.api.sizes import PUBLISHED
+from fusionrun.api.published.sizes import PUBLISHED
+from fusionrun.api.spec.data import Preset, Subject, Task
 from fusionrun.plan import recipe
 from fusionrun.plan.presets import default_max_prompts, preset_data
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec.run import FusionRunSpec
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.spec_warnings import spec_warnings
 from fusionrun.settings import Accelerators, Price

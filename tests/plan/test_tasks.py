@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from fusionrun.api.mutable import MUTABLE_FIELDS
 from fusionrun.api.pod import API_KEY_ENV
+from fusionrun.api.spec.mutable import MUTABLE_FIELDS
 from fusionrun.api.stage import StageKind
-from fusionrun.api.task import StageTask
+from fusionrun.api.tasks.task import StageTask
 from fusionrun.errors import PlanError
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.stages import Stage

@@ -17,14 +17,14 @@ import pytest
 from fusionrun import __version__
 from fusionrun.api import artifacts, pod
 from fusionrun.api.artifacts import ArtifactManifest, decode_manifest, encode_manifest
-from fusionrun.api.crd import build_crd
+from fusionrun.api.crd.definition import build_crd
 from fusionrun.api.records import Response
-from fusionrun.api.release_0_2 import FlatValues
-from fusionrun.api.result import Outcome, Progress, StageResult, decode_result, encode_result
-from fusionrun.api.spec import FusionRunSpec
-from fusionrun.api.status import NOT_OBSERVED, read_status
-from fusionrun.api.task import decode_task
-from fusionrun.api.values import Constructed, DatasetCounts, Evaluated, Resolved, SourceCounts
+from fusionrun.api.results.release_0_2 import FlatValues
+from fusionrun.api.results.result import Outcome, Progress, StageResult, decode_result, encode_result
+from fusionrun.api.results.values import Constructed, DatasetCounts, Evaluated, Resolved, SourceCounts
+from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.status.run import NOT_OBSERVED, read_status
+from fusionrun.api.tasks.task import decode_task
 from fusionrun.plan.defaults import descriptions
 from fusionrun.state.observe import accepted_run
 from fusionrun.state.report import results
@@ -342,8 +342,8 @@ def test_release_0_2_waits_with_a_run_that_has_stages_which_it_does_not_know(che
 STATUS_OF_0_2 = """
 import json, sys
 from fusionrun.api.artifacts import Manifest
-from fusionrun.api.result import decode_result
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.results.result import decode_result
+from fusionrun.api.spec.run import FusionRunSpec
 from fusionrun.state import results
 given = json.load(sys.stdin)
 spec = FusionRunSpec.model_validate(given["spec"])
@@ -366,7 +366,8 @@ RESULT_OF_0_2 = ("benchmark", "base", "sft", "final", "delta")
 
 POD_OF_0_2 = """
 import json, sys
-from fusionrun.api import artifacts, task
+from fusionrun.api import artifacts
+from fusionrun.api.tasks import task
 from fusionrun.state.observe import INDEX_ANNOTATION
 json.load(sys.stdin)
 names = ("TASK_PATH", "TERMINATION_PATH", "PROGRESS_URL_ENV", "METRICS_PORT_ENV", "METRICS_PORT", "EXIT_USER_ERROR",

@@ -7,7 +7,7 @@ from argo_workflow import workflow
 from shapes import SHAPES, Workload
 from timeline import Timeline
 
-from fusionrun.api.result import decode_result
+from fusionrun.api.results.result import decode_result
 from support.runs import UID
 from support.world import World
 

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from fusionrun.api import artifacts
-from fusionrun.api.spec import FusionRunSpec
-from fusionrun.api.status import ConditionType, Reason
+from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.status.conditions import ConditionType, Reason
 from fusionrun.plan.checks import check_spec
 from fusionrun.plan.defaults import fill
 from fusionrun.plan.policy import violations

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from overlay import merge
 
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec.run import FusionRunSpec
 from fusionrun.api.stage import StageKind
 from fusionrun.plan.checks import check_spec
 from support.plans import pinned_of, read

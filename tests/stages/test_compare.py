@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fusionrun.api.evaluation import Grader
 from fusionrun.api.evaluation_records import QuestionScore
-from fusionrun.api.evaluation_tasks import BenchmarkParameters, CompareParameters
-from fusionrun.api.models import Sampling
-from fusionrun.api.protocol import Aggregation, Protocol, Unit
+from fusionrun.api.spec.evaluation import Grader
+from fusionrun.api.spec.models import Sampling
+from fusionrun.api.tasks.evaluation import BenchmarkParameters, CompareParameters
+from fusionrun.api.tasks.protocol import Aggregation, Protocol, Unit
 from fusionrun_stages import compare
 from fusionrun_stages.volume.parquet import write_rows
 from support.stage import make_work

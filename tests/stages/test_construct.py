@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from fusionrun.api.data import Task
-from fusionrun.api.parameters import ConstructParameters
+from fusionrun.api.spec.data import Task
+from fusionrun.api.tasks.parameters import ConstructParameters
 from fusionrun_stages import construct
 from fusionrun_stages.construction.keys import ShardSlice
 from fusionrun_stages.construction.summary import Summary

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fusionrun.api.data import Task
 from fusionrun.api.records import Message, PreferencePair, Prompt, SftExample
-from fusionrun.api.values import DatasetCounts, SourceCounts
+from fusionrun.api.results.values import DatasetCounts, SourceCounts
+from fusionrun.api.spec.data import Task
 from fusionrun_stages import construct
 from fusionrun_stages.construction.files import FILES
 from fusionrun_stages.construction.split import hold_out, keep, take

@@ -9,12 +9,12 @@ import pytest
 from scipy.stats import spearmanr
 
 from fusionrun.api.artifacts import QUESTION_SCORES_FILE
-from fusionrun.api.evaluation import Grader
 from fusionrun.api.evaluation_records import Judgement, Question, QuestionScore
-from fusionrun.api.evaluation_tasks import BenchmarkParameters, EvaluateParameters
-from fusionrun.api.models import Sampling
-from fusionrun.api.protocol import Aggregation, JudgeRequest, Protocol, Unit
 from fusionrun.api.records import Response, Verdict, VerdictValue
+from fusionrun.api.spec.evaluation import Grader
+from fusionrun.api.spec.models import Sampling
+from fusionrun.api.tasks.evaluation import BenchmarkParameters, EvaluateParameters
+from fusionrun.api.tasks.protocol import Aggregation, JudgeRequest, Protocol, Unit
 from fusionrun_stages import evaluate
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.grade import PROMPT_FAULT

@@ -7,8 +7,8 @@ import time
 import pytest
 
 from fusionrun.api.records import Message, Prompt, Verdict, VerdictValue
-from fusionrun.api.result import decode_result
-from fusionrun.api.values import Generated
+from fusionrun.api.results.result import decode_result
+from fusionrun.api.results.values import Generated
 from fusionrun_stages.client.chat import sample_seed
 from fusionrun_stages.errors import InfrastructureError
 from fusionrun_stages.models.chat_template import TEMPLATE_ARGUMENTS

@@ -7,10 +7,10 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from fusionrun.api.models import Quota
 from fusionrun.api.pod import EXIT_SERVER_WEDGED
-from fusionrun.api.result import decode_result
-from fusionrun.api.task import encode_task
+from fusionrun.api.results.result import decode_result
+from fusionrun.api.spec.endpoints import Quota
+from fusionrun.api.tasks.task import encode_task
 from fusionrun_stages import __main__ as stages
 from fusionrun_stages import generate
 from fusionrun_stages.client import sending

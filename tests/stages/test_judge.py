@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from fusionrun.api.artifacts import canonical
-from fusionrun.api.values import Judged
+from fusionrun.api.results.values import Judged
 from fusionrun_stages import judge
 from fusionrun_stages.errors import InfrastructureError, ServerStalledError, UserError
 from fusionrun_stages.volume.paths import shard_path

@@ -5,10 +5,10 @@ import math
 
 import pytest
 
-from fusionrun.api.evaluation import Grader
 from fusionrun.api.evaluation_records import Judgement, Question
-from fusionrun.api.evaluation_tasks import JudgeParameters
 from fusionrun.api.records import Response
+from fusionrun.api.spec.evaluation import Grader
+from fusionrun.api.tasks.evaluation import JudgeParameters
 from fusionrun_stages import judge
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.judges.requests import judged_responses, last_replies

@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from fusionrun.api.records import Prompt
-from fusionrun.api.task import StageTask, encode_task
-from fusionrun.api.values import Prepared
+from fusionrun.api.results.values import Prepared
+from fusionrun.api.tasks.task import StageTask, encode_task
 from fusionrun_stages.volume.parquet import write_rows
 from fusionrun_stages.volume.paths import shard_path
 from support.construction import write_prepared

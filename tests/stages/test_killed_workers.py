@@ -13,9 +13,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from fusionrun.api.result import decode_result
-from fusionrun.api.task import StageTask, encode_task
-from fusionrun.api.values import Scored
+from fusionrun.api.results.result import decode_result
+from fusionrun.api.results.values import Scored
+from fusionrun.api.tasks.task import StageTask, encode_task
 from support.forked import forking, killed
 from support.http_server import serving
 from support.stage import prompt, response, write_inputs

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from fusionrun.api.artifacts import ArtifactManifest, decode_manifest, encode_manifest
 from fusionrun.api.records import replace_surrogates
-from fusionrun.api.result import RESULT_MAX_BYTES, STOPPED, Outcome, decode_result
-from fusionrun.api.task import encode_task
-from fusionrun.api.values import Fetched
+from fusionrun.api.results.result import RESULT_MAX_BYTES, STOPPED, Outcome, decode_result
+from fusionrun.api.results.values import Fetched
+from fusionrun.api.tasks.task import encode_task
 from fusionrun_stages import __main__ as entry
 from fusionrun_stages.errors import CONTROLS, InfrastructureError, ServerStalledError, UserError, escape_controls
 from fusionrun_stages.pod import checkpoint

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from fusionrun.api.result import Outcome
+from fusionrun.api.results.result import Outcome
 from fusionrun_stages import preflight
 from fusionrun_stages.errors import UserError
 from support import tiny_llama

@@ -9,10 +9,10 @@ from pyarrow import parquet
 from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
 from fusionrun.api.artifacts import ArtifactManifest
-from fusionrun.api.parameters import PromoteParameters
 from fusionrun.api.records import SCHEMA_VERSION
+from fusionrun.api.results.values import Trained
 from fusionrun.api.stage import StageKind
-from fusionrun.api.values import Trained
+from fusionrun.api.tasks.training import PromoteParameters
 from fusionrun_stages import promote
 from fusionrun_stages.promote import HeldOutPair, HeldOutResult, compare, select
 from fusionrun_stages.training.checkpoints import mark_complete

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from fusionrun.api.artifacts import DATASET_FILES, ArtifactManifest, encode_manifest, model_dir
-from fusionrun.api.spec import FusionRunSpec
-from fusionrun.api.values import Constructed, Promoted, SourceCounts
+from fusionrun.api.results.values import Constructed, Promoted, SourceCounts
+from fusionrun.api.spec.run import FusionRunSpec
 from fusionrun.plan.defaults import fill
 from fusionrun_stages import publish
 from fusionrun_stages.errors import InfrastructureError, UserError

@@ -7,8 +7,8 @@ from http.server import ThreadingHTTPServer
 import pytest
 import s3fs
 
-from fusionrun.api.parameters import PublishingCheckParameters
 from fusionrun.api.stage import Reference
+from fusionrun.api.tasks.parameters import PublishingCheckParameters
 from fusionrun_stages import fetch, prepare, publish
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.remote import object_store

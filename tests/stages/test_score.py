@@ -7,10 +7,10 @@ import torch
 import transformers
 
 from fusionrun.api.artifacts import shard_name
-from fusionrun.api.models import Calibration, CalibrationPair, ScoreRange
-from fusionrun.api.parameters import ScoreParameters
 from fusionrun.api.records import Message, Response, Score
-from fusionrun.api.values import Scored
+from fusionrun.api.results.values import Scored
+from fusionrun.api.spec.reward import Calibration, CalibrationPair, ScoreRange
+from fusionrun.api.tasks.responses import ScoreParameters
 from fusionrun_stages import score
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.reward.model import LoadedRewardModel

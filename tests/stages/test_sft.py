@@ -5,10 +5,10 @@ import json
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from fusionrun.api.chat_templates import TEMPLATES
-from fusionrun.api.parameters import SftParameters
-from fusionrun.api.result import Outcome
+from fusionrun.api.results.result import Outcome
 from fusionrun.api.stage import TemplateName
+from fusionrun.api.tasks.chat_templates import TEMPLATES
+from fusionrun.api.tasks.training import SftParameters
 from fusionrun_stages.fit.sizes import checkpoint_bytes
 from fusionrun_stages.training.disk import parameter_count
 from support import tiny_llama

@@ -1,10 +1,10 @@
 """verify: the verdicts of a shard by grader."""
 
-from fusionrun.api.evaluation import Grader
 from fusionrun.api.evaluation_records import Question
-from fusionrun.api.parameters import VerifyParameters
 from fusionrun.api.records import Prompt, Verdict, VerdictValue
-from fusionrun.api.values import Verified
+from fusionrun.api.results.values import Verified
+from fusionrun.api.spec.evaluation import Grader
+from fusionrun.api.tasks.responses import VerifyParameters
 from fusionrun_stages import verify
 from fusionrun_stages.grade import PROMPT_FAULT, right, wrong
 from fusionrun_stages.grading import judging

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fusionrun.api.data import Task
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec.data import Task
+from fusionrun.api.spec.run import FusionRunSpec
 from fusionrun.plan.defaults import fill
 from fusionrun_stages.cards.dataset import build_dataset_card
 from fusionrun_stages.cards.facts import Facts

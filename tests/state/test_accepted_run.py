@@ -3,8 +3,8 @@
 import json
 from dataclasses import replace
 
-from fusionrun.api.spec import FusionRunSpec
-from fusionrun.api.task import decode_task
+from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.tasks.task import decode_task
 from fusionrun.plan import stages
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.defaults import fill

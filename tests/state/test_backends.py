@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from fusionrun.api.status import Reason
+from fusionrun.api.status.conditions import Reason
 from fusionrun.state.decide.prerequisites import prerequisites
 from support.runs import evaluation_only, make_run, make_spec, measured
 from support.world import World

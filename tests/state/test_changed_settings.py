@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from fusionrun.api.status import Reason
+from fusionrun.api.status.conditions import Reason
 from fusionrun.state.decide.run import decide
 from support.mutable import CHANGES, in_spec
 from support.runs import change, make_run

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fusionrun.api.status import Reason
+from fusionrun.api.status.conditions import Reason
 from fusionrun.state.observe.object_fields import format_time
 from support.runs import make_run
 from support.world import World, world_after

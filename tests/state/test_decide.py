@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from fusionrun.api.result import Outcome, StageResult, encode_result
-from fusionrun.api.status import Reason
+from fusionrun.api.results.result import Outcome, StageResult, encode_result
+from fusionrun.api.status.conditions import Reason
 from fusionrun.settings import Images, Settings
 from fusionrun.state.decide.run import decide
 from fusionrun.state.observe.object_fields import stage_of

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fusionrun.api.status import Reason
+from fusionrun.api.status.conditions import Reason
 from fusionrun.state.decide.run import decide
 from fusionrun.state.observe.late_workloads import LATE_SECONDS
 from fusionrun.state.observe.object_fields import format_time

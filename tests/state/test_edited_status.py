@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from fusionrun.api.status import read_status
-from fusionrun.api.values import SUMMAND_MAX
+from fusionrun.api.status.run import read_status
+from fusionrun.api.storable import SUMMAND_MAX
 from support.world import World, world_after
 
 DONE = ("resolve", "prepare/prompts", "prepare/benchmarks")

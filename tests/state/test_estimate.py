@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from fusionrun.api.status import read_status
-from fusionrun.api.values import Preflighted, Prepared, Resolved
+from fusionrun.api.results.values import Preflighted, Prepared, Resolved
+from fusionrun.api.status.run import read_status
 from fusionrun.plan.pod_size import NodeGpus
 from support.runs import make_run
 from support.world import World, succeeded

@@ -3,8 +3,9 @@
 import pytest
 
 from fusionrun.api.pod import EXIT_USER_ERROR
-from fusionrun.api.result import Outcome, StageResult, encode_result
-from fusionrun.api.status import Reason, StageState
+from fusionrun.api.results.result import Outcome, StageResult, encode_result
+from fusionrun.api.status.conditions import Reason
+from fusionrun.api.status.stages import StageState
 from support.runs import make_run, make_spec
 from support.world import World
 

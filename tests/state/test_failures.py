@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from fusionrun.api.result import Outcome, StageResult, encode_result
-from fusionrun.api.status import Reason
+from fusionrun.api.results.result import Outcome, StageResult, encode_result
+from fusionrun.api.status.conditions import Reason
 from fusionrun.state.observe.failures import DISRUPTIONS, Failure, explain
 
 

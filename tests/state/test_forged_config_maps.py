@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from fusionrun.api.status import Reason
+from fusionrun.api.status.conditions import Reason
 from fusionrun.names import API_VERSION, KIND, LABEL_RUN
 from fusionrun.state.decide.run import decide
 from fusionrun.state.observe.object_ref import ObjectRef, ref_of

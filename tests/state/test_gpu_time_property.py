@@ -11,8 +11,9 @@ from functools import cache
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fusionrun.api.models import Manifest
-from fusionrun.api.status import FusionRunStatus, StageStatus, read_status
+from fusionrun.api.contract import Manifest
+from fusionrun.api.status.run import FusionRunStatus, read_status
+from fusionrun.api.status.stages import StageStatus
 from fusionrun.cluster.trim import trim
 from fusionrun.settings import Accelerators
 from fusionrun.state.observe.live_objects import LiveObjects

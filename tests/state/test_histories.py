@@ -16,8 +16,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from fusionrun.api.spec import FusionRunSpec
-from fusionrun.api.status import Reason, StageState
+from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.status.conditions import Reason
+from fusionrun.api.status.stages import StageState
 from fusionrun.names import ANNOTATION_RETRY
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.defaults import fill

@@ -3,7 +3,7 @@
 import pytest
 
 from fusionrun.api.stage import StageKind
-from fusionrun.api.status import Reason
+from fusionrun.api.status.conditions import Reason
 from fusionrun.state.decide import run as run_module
 from fusionrun.state.decide.prerequisites import Missing
 from fusionrun.state.observe.object_fields import format_time

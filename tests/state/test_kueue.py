@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from fusionrun.api.status import Reason
+from fusionrun.api.status.conditions import Reason
 from fusionrun.plan.pinned import Feature
 from fusionrun.state.observe.kueue import looked_up
 from fusionrun.state.observe.object_ref import ref_of

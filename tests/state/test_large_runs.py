@@ -2,7 +2,7 @@
 
 import json
 
-from fusionrun.api.status import Reason
+from fusionrun.api.status.conditions import Reason
 from fusionrun.state.observe.accepted_run import SPEC_MAX_BYTES
 from support.runs import make_run, make_spec
 from support.world import World

@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 
 from fusionrun import names
-from fusionrun.api.result import Outcome, StageResult, encode_result
-from fusionrun.api.status import Reason
+from fusionrun.api.results.result import Outcome, StageResult, encode_result
+from fusionrun.api.status.conditions import Reason
 from fusionrun.state.decide.run import decide
 from fusionrun.state.observe.object_ref import ObjectRef
 from support.runs import make_run

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from fusionrun.api.status import Reason
+from fusionrun.api.status.conditions import Reason
 from fusionrun.state.observe.object_ref import ref_of
 from support.runs import called_reward, external_source, make_run, make_spec
 from support.world import SETTINGS, World, world_after

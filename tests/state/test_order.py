@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from fusionrun.api.result import Progress
-from fusionrun.api.spec import FusionRunSpec
-from fusionrun.api.status import Reason
+from fusionrun.api.results.result import Progress
+from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.status.conditions import Reason
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.defaults import fill
 from fusionrun.plan.work import work_digest

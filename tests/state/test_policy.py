@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from fusionrun.api.status import Reason
+from fusionrun.api.status.conditions import Reason
 from fusionrun.plan.pod_size import NodeGpus
 from fusionrun.settings import Policy
 from fusionrun.state.decide.run import decide

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fusionrun.api.status import Reason
+from fusionrun.api.status.conditions import Reason
 from support.runs import make_run
 from support.world import World, world_after
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from fusionrun.api.status import Reason
+from fusionrun.api.status.conditions import Reason
 from fusionrun.state.observe.live_objects import Refusal
 from support.runs import make_run
 from support.world import World, world_after

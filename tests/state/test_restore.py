@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from fusionrun import names
-from fusionrun.api.status import Reason
+from fusionrun.api.status.conditions import Reason
 from fusionrun.state.observe.live_objects import Refusal
 from fusionrun.state.observe.object_fields import stage_of
 from fusionrun.state.observe.object_ref import ObjectRef, ref_of

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from fusionrun.api.result import Outcome, StageResult, encode_result
-from fusionrun.api.status import RETRIES_MAX, RETRY_CHARACTERS, Reason
+from fusionrun.api.results.result import Outcome, StageResult, encode_result
+from fusionrun.api.status.conditions import Reason
+from fusionrun.api.status.run import RETRIES_MAX, RETRY_CHARACTERS
 from fusionrun.names import ANNOTATION_RETRY
 from fusionrun.settings import Policy
 from fusionrun.state.decide.run import decide

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from fusionrun.api.result import Outcome, StageResult
-from fusionrun.api.spec import FusionRunSpec
-from fusionrun.api.status import Reason
-from fusionrun.api.task import decode_task
-from fusionrun.api.values import Constructed, DatasetCounts, Generated, Judged, Promoted, SourceCounts
+from fusionrun.api.results.result import Outcome, StageResult
+from fusionrun.api.results.values import Constructed, DatasetCounts, Generated, Judged, Promoted, SourceCounts
+from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.status.conditions import Reason
+from fusionrun.api.tasks.task import decode_task
 from fusionrun.state.report.results import dataset_summary, final_numbers
 from support.runs import make_run, make_spec
 from support.world import World, succeeded, with_complete

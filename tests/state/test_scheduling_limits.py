@@ -2,7 +2,7 @@
 
 import pytest
 
-from fusionrun.api.result import Outcome, StageResult, encode_result
+from fusionrun.api.results.result import Outcome, StageResult, encode_result
 from fusionrun.state.observe.object_ref import ref_of
 from support.runs import make_run
 from support.world import World, world_after

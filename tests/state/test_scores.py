@@ -2,16 +2,16 @@
 
 import pytest
 
-from fusionrun.api.evaluation import Evaluation, Grader
-from fusionrun.api.evaluation_tasks import BenchmarkParameters
-from fusionrun.api.models import Sampling
-from fusionrun.api.protocol import JudgeRequest, Protocol, Unit
-from fusionrun.api.result import Outcome, StageResult
-from fusionrun.api.run_results import BenchmarkResult, ModelDifference, ModelScore
-from fusionrun.api.spec import FusionRunSpec
-from fusionrun.api.status import Reason
-from fusionrun.api.task import decode_task
-from fusionrun.api.values import Compared, Difference, Evaluated
+from fusionrun.api.results.result import Outcome, StageResult
+from fusionrun.api.results.values import Compared, Difference, Evaluated
+from fusionrun.api.spec.evaluation import Evaluation, Grader
+from fusionrun.api.spec.models import Sampling
+from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.status.conditions import Reason
+from fusionrun.api.status.results import BenchmarkResult, ModelDifference, ModelScore
+from fusionrun.api.tasks.evaluation import BenchmarkParameters
+from fusionrun.api.tasks.protocol import JudgeRequest, Protocol, Unit
+from fusionrun.api.tasks.task import decode_task
 from fusionrun.state.report.gate import gate_failures, gate_results
 from fusionrun.state.report.scores import group_results, with_differences, with_scores
 from support.runs import make_run, make_spec

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from fusionrun.api.status import Reason
+from fusionrun.api.status.conditions import Reason
 from fusionrun.state.observe.object_fields import format_time
 from support.world import World, world_after
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fusionrun.api.status import Reason, StageState, StageStatus
+from fusionrun.api.status.conditions import Reason
+from fusionrun.api.status.stages import StageState, StageStatus
 from fusionrun.names import stage_kind
 from fusionrun.state.decide.run import decide
 from fusionrun.state.decide.sharing import share

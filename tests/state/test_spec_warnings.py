@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from fusionrun.api.status import Reason
+from fusionrun.api.status.conditions import Reason
 from fusionrun.settings import Accelerators, Price
 from support.runs import make_run
 from support.world import SETTINGS, World

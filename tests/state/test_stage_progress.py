@@ -6,9 +6,10 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fusionrun.api.result import Outcome, Progress, StageResult, decode_result
+from fusionrun.api.results.result import Outcome, Progress, StageResult, decode_result
+from fusionrun.api.results.values import Trained
 from fusionrun.api.stage import StageKind
-from fusionrun.api.values import NUMBER_MAX, Trained
+from fusionrun.api.storable import NUMBER_MAX
 from fusionrun.state.observe.live_objects import PushedProgress
 from support.properties import quick
 from support.runs import make_run

@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 
 from fusionrun.api.pod import EXIT_SERVER_WEDGED
-from fusionrun.api.result import Outcome, StageResult, encode_result
-from fusionrun.api.status import Reason
+from fusionrun.api.results.result import Outcome, StageResult, encode_result
+from fusionrun.api.status.conditions import Reason
 from fusionrun.state.observe.object_fields import format_time
 from fusionrun.state.observe.object_ref import ref_of
 from support.world import World, world_after

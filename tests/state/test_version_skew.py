@@ -11,9 +11,9 @@ from datetime import timedelta
 import pytest
 
 from fusionrun import __version__
-from fusionrun.api.models import Source
+from fusionrun.api.spec.sources import Source
 from fusionrun.api.stage import StageKind
-from fusionrun.api.status import StageState
+from fusionrun.api.status.stages import StageState
 from fusionrun.plan import stages
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.kinds import stage_traits

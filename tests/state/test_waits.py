@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from fusionrun.api.result import Progress
+from fusionrun.api.results.result import Progress
 from fusionrun.state.observe.live_objects import PushedProgress, Refusal
 from support.nodes import Nodes
 from support.runs import make_run, make_spec

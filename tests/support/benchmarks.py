@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fusionrun.api.evaluation_records import Question
-from fusionrun.api.parameters import DatasetParameters
+from fusionrun.api.tasks.parameters import DatasetParameters
 from fusionrun_stages.benchmarks.reader import open_benchmark
 from fusionrun_stages.prompts.counts import PromptCounts
 

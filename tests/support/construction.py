@@ -5,8 +5,6 @@ from pathlib import Path
 from unittest.mock import patch
 
 from fusionrun.api.artifacts import ArtifactManifest, manifest_path, shard_name
-from fusionrun.api.data import RewardMargin, Task
-from fusionrun.api.parameters import ConstructParameters, SourceInputs
 from fusionrun.api.records import (
     SCHEMA_VERSION,
     PreferencePair,
@@ -17,7 +15,9 @@ from fusionrun.api.records import (
     Verdict,
     VerdictValue,
 )
-from fusionrun.api.values import Prepared
+from fusionrun.api.results.values import Prepared
+from fusionrun.api.spec.data import RewardMargin, Task
+from fusionrun.api.tasks.parameters import ConstructParameters, SourceInputs
 from fusionrun_stages import construct
 from fusionrun_stages.volume.manifest import write_manifest
 from fusionrun_stages.volume.parquet import read_rows, write_rows

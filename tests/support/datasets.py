@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from fusionrun.api.parameters import DatasetParameters
+from fusionrun.api.tasks.parameters import DatasetParameters
 from fusionrun_stages.prompts.counts import PromptCounts
 from fusionrun_stages.prompts.dataset_rows import DatasetReader, DatasetRow, open_dataset
 

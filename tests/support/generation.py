@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 from fusionrun.api.records import Prompt, Response
-from fusionrun.api.task import encode_task
+from fusionrun.api.tasks.task import encode_task
 from fusionrun_stages import generate
 from fusionrun_stages.volume.parquet import read_rows, write_rows
 from fusionrun_stages.volume.paths import shard_path

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from fusionrun import names
-from fusionrun.api.crd import to_yaml
-from fusionrun.api.evaluation import Grader
+from fusionrun.api.crd.definition import to_yaml
+from fusionrun.api.spec.evaluation import Grader
 from fusionrun.api.stage import StageKind
 from fusionrun.objects.render import render
 from fusionrun.plan.pinned import PinnedPlan

@@ -2,9 +2,9 @@
 
 import json
 
-from fusionrun.api.evaluation import Grader
-from fusionrun.api.models import Sampling
-from fusionrun.api.protocol import Protocol
+from fusionrun.api.spec.evaluation import Grader
+from fusionrun.api.spec.models import Sampling
+from fusionrun.api.tasks.protocol import Protocol
 
 CHATML = """<|im_start|>system
 Select the better output.

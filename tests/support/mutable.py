@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fusionrun.api.mutable import mutable_paths
+from fusionrun.api.spec.mutable import mutable_paths
 
 _BY_NAME: dict[str, Any] = {
     "resources": {"limits": {"memory": "64Gi"}},

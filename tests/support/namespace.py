@@ -4,7 +4,7 @@ from functools import partial
 from typing import Any
 
 from fusionrun.api.artifacts import digests
-from fusionrun.api.result import StageResult
+from fusionrun.api.results.result import StageResult
 from fusionrun.cluster.makers import artifact_of
 from fusionrun.cluster.other_runs import OtherRuns
 from fusionrun.cluster.trim import trim

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from fusionrun.api.artifacts import digests
-from fusionrun.api.spec import FusionRunSpec
-from fusionrun.api.training import Backend
+from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.spec.training import Backend
 from fusionrun.names import digest_of
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.defaults import fill

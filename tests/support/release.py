@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 import fusionrun
-from fusionrun.api.task import decode_task
+from fusionrun.api.tasks.task import decode_task
 from fusionrun.state.observe.object_ref import ref_of
 from support.runs import CLAIM, make_run
 from support.world import World

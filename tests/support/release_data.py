@@ -16,10 +16,10 @@ from pydantic_core import to_jsonable_python
 from fusionrun import api
 from fusionrun.api.artifacts import ArtifactManifest, encode_manifest
 from fusionrun.api.contract import Contract
-from fusionrun.api.crd import build_crd
+from fusionrun.api.crd.definition import build_crd
 from fusionrun.api.records import SCHEMA_VERSION
-from fusionrun.api.result import Outcome, Progress, StageResult, decode_result, encode_result
-from fusionrun.api.task import StageTask
+from fusionrun.api.results.result import Outcome, Progress, StageResult, decode_result, encode_result
+from fusionrun.api.tasks.task import StageTask
 from fusionrun.plan.defaults import descriptions
 from support.golden import GOLDEN, objects_of, one_of_each_kind
 from support.plans import pinned_of

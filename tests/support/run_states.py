@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from fusionrun.api.result import Outcome, StageResult, encode_result
+from fusionrun.api.results.result import Outcome, StageResult, encode_result
 from fusionrun.names import ANNOTATION_RETRY
 from support.runs import CLAIM, evaluation_only, make_run, make_spec, measured
 from support.world import World

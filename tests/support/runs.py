@@ -4,7 +4,7 @@ import copy
 import re
 from typing import Any
 
-from fusionrun.api.status import NOT_OBSERVED
+from fusionrun.api.status.run import NOT_OBSERVED
 
 UID = "11111111-2222-3333-4444-555555555555"
 CLAIM = "fusion-data"

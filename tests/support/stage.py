@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from fusionrun.api.records import Prompt, Response
-from fusionrun.api.task import StageTask
+from fusionrun.api.tasks.task import StageTask
 from fusionrun_stages.volume.parquet import read_rows, write_rows
 from fusionrun_stages.volume.paths import shard_path
 from fusionrun_stages.work import Work

@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from fusionrun.api.models import Manifest
+from fusionrun.api.contract import Manifest
 from fusionrun.settings import Images
 from support.live import REPOSITORY, Cluster
 from support.runs import make_run, make_spec

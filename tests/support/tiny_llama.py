@@ -13,8 +13,8 @@ import transformers
 from pyarrow import Table, parquet
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from fusionrun.api.result import decode_result
-from fusionrun.api.task import StageTask, encode_task
+from fusionrun.api.results.result import decode_result
+from fusionrun.api.tasks.task import StageTask, encode_task
 
 REPOSITORY = Path(__file__).parents[2]
 TEMPLATE = (

@@ -10,13 +10,13 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from fusionrun import names
-from fusionrun.api.parameters import Parameters
 from fusionrun.api.pod import COMPLETION_INDEX_ANNOTATION
-from fusionrun.api.result import Outcome, StageResult, encode_result
+from fusionrun.api.results.result import Outcome, StageResult, encode_result
+from fusionrun.api.results.values import Constructed, Evaluated, Resolved, SourceCounts, Values
 from fusionrun.api.stage import StageKind
-from fusionrun.api.status import FusionRunStatus, read_status
-from fusionrun.api.task import decode_task
-from fusionrun.api.values import Constructed, Evaluated, Resolved, SourceCounts, Values
+from fusionrun.api.status.run import FusionRunStatus, read_status
+from fusionrun.api.tasks.parameters import Parameters
+from fusionrun.api.tasks.task import decode_task
 from fusionrun.cluster.trim import trim
 from fusionrun.objects.templates import pod_templates
 from fusionrun.settings import Images, Settings

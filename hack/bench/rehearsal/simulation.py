@@ -10,8 +10,8 @@ from typing import Any
 from assumed_times import JOB_SECONDS, POD_START_SECONDS, POD_STOP_SECONDS, Times, model_sizes
 from gpu_nodes import Nodes, Pod
 
-from fusionrun.api.result import Progress, StageResult
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.results.result import Progress, StageResult
+from fusionrun.api.spec.run import FusionRunSpec
 from fusionrun.api.stage import StageKind
 from fusionrun.names import API_VERSION, KIND
 from fusionrun.plan.build import build_plan

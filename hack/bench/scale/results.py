@@ -5,10 +5,10 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from fusionrun.api.result import Outcome, StageResult
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.results.result import Outcome, StageResult
+from fusionrun.api.results.values import Values
+from fusionrun.api.spec.run import FusionRunSpec
 from fusionrun.api.stage import StageKind
-from fusionrun.api.values import Values
 from fusionrun.plan.stages import Plan, Stage, model_name
 
 SCORES = {"base": 20.0, "sft": 50.0, "final": 60.0}

@@ -13,10 +13,10 @@ import assumed_times
 from gpu_nodes import GPUS_PER_NODE
 from results import simulated_result
 
-from fusionrun.api.result import encode_result
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.results.result import encode_result
+from fusionrun.api.results.values import Preflighted
+from fusionrun.api.spec.run import FusionRunSpec
 from fusionrun.api.stage import StageKind
-from fusionrun.api.values import Preflighted
 from fusionrun.names import API_VERSION, KIND
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.defaults import fill

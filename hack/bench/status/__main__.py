@@ -23,7 +23,7 @@ sys.path.append(str(Path(__file__).parents[1] / "scale"))
 import fixtures
 from control_plane import ADMIN, ControlPlane
 
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec.run import FusionRunSpec
 from fusionrun.names import API_VERSION, FIELD_MANAGER, GROUP, KIND, PLURAL, VERSION
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.defaults import fill

@@ -2,7 +2,7 @@
 
 import re
 
-from fusionrun.api.protocol import PromptForm
+from fusionrun.api.tasks.protocol import PromptForm
 from fusionrun_stages.benchmarks.item import Item
 from fusionrun_stages.benchmarks.options import listed
 

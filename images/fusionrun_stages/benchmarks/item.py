@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fusionrun.api.evaluation import Grader
+from fusionrun.api.spec.evaluation import Grader
 from fusionrun_stages.prompts.bad_rows import BadRowError, RawRow
 from fusionrun_stages.prompts.values import get_text, get_value, no_value
 

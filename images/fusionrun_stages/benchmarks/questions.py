@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from fusionrun.api.artifacts import MATERIALS, PROMPTS
 from fusionrun.api.evaluation_records import Question
-from fusionrun.api.parameters import PrepareParameters
+from fusionrun.api.tasks.parameters import PrepareParameters
 from fusionrun_stages.benchmarks.reader import BenchmarkReader, open_benchmark
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.prompts.counts import PromptCounts

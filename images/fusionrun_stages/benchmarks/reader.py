@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fusionrun.api.evaluation_records import Question
-from fusionrun.api.parameters import DatasetParameters
-from fusionrun.api.protocol import Layout, PromptForm
+from fusionrun.api.tasks.parameters import DatasetParameters
+from fusionrun.api.tasks.protocol import Layout, PromptForm
 from fusionrun_stages.benchmarks.form import user_message
 from fusionrun_stages.benchmarks.item import Item, Opened
 from fusionrun_stages.benchmarks.layouts.align_bench import open_align_bench

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from fusionrun.api.values import Prepared, SourceCounts
+from fusionrun.api.results.values import Prepared, SourceCounts
 from fusionrun_stages.cards import plots
 from fusionrun_stages.cards.facts import Facts, Section, model_of, number, percent
 from fusionrun_stages.cards.licences import WARNED

@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fusionrun.api.data import Dataset
-from fusionrun.api.models import RewardModel, Sampling, Source
-from fusionrun.api.spec import FusionRunSpec
-from fusionrun.api.values import Constructed
+from fusionrun.api.results.values import Constructed
+from fusionrun.api.spec.data import Dataset
+from fusionrun.api.spec.models import Sampling
+from fusionrun.api.spec.reward import RewardModel
+from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.spec.sources import Source
 from fusionrun_stages.cards.published import public_url
 
 

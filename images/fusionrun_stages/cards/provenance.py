@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from fusionrun.api.evaluation import BenchmarkPreset
 from fusionrun.api.records import DropReason
+from fusionrun.api.spec.evaluation import BenchmarkPreset
 from fusionrun_stages.cards.facts import Facts, Section, model_of, number, reward_model_of, sampling_of, uri_of
 from fusionrun_stages.cards.licences_of_run import licences_of_benchmarks
 from fusionrun_stages.cards.templates import section_text

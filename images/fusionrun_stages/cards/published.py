@@ -3,7 +3,7 @@
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec.run import FusionRunSpec
 
 PUBLISHED_FIELDS = ("recipe", "target", "sources", "rewardModel", "datasets", "construction", "training", "evaluation")
 """Not published: claims' and Secrets' names, hubs, scheduling, budget, and the publication itself."""

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fusionrun.api.evaluation import Benchmark
-from fusionrun.api.protocol import Unit
-from fusionrun.api.run_results import BenchmarkResult, GroupResult
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec.evaluation import Benchmark
+from fusionrun.api.spec.run import FusionRunSpec
 from fusionrun.api.stage import EvaluatedModel
+from fusionrun.api.status.results import BenchmarkResult, GroupResult
+from fusionrun.api.tasks.protocol import Unit
 from fusionrun_stages.remote.hub import hub_id
 
 P_VALUE_MIN = 0.001

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from fusionrun.api.data import Dataset
-from fusionrun.api.sizes import PUBLISHED, Sizes, difference, size_warning
+from fusionrun.api.published.sizes import PUBLISHED, Sizes, difference, size_warning
+from fusionrun.api.spec.data import Dataset
 from fusionrun_stages.construction.files import HELD_OUT, PAIR, SFT
 
 HEAD = ("data set", "SFT rows", "recipe", "difference", "pairs", "recipe", "difference", "within 20 %")

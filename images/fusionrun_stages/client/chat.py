@@ -8,8 +8,8 @@ from typing import Any, Self
 import httpx
 
 from fusionrun.api.evaluation_records import Question
-from fusionrun.api.parameters import GenerateParameters, SamplingParameters
 from fusionrun.api.records import Response
+from fusionrun.api.tasks.responses import GenerateParameters, SamplingParameters
 from fusionrun_stages.client.completions import Completion, Sample, read_completion
 from fusionrun_stages.client.retries import ERROR_CHARACTERS, HTTP_BAD_REQUEST, Body, error_message
 from fusionrun_stages.client.server import ModelServer

@@ -6,8 +6,8 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from fusionrun.api.evaluation_records import Judgement
-from fusionrun.api.models import Prices, Quota
 from fusionrun.api.records import MICRO, Response
+from fusionrun.api.spec.endpoints import Prices, Quota
 
 RATE_SECONDS = 10.0
 """Window of the recent throughput."""

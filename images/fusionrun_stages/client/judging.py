@@ -8,9 +8,9 @@ from typing import Self
 import httpx
 
 from fusionrun.api.artifacts import canonical
-from fusionrun.api.evaluation_tasks import JudgeParameters
-from fusionrun.api.protocol import JudgeRequest
 from fusionrun.api.records import Message
+from fusionrun.api.tasks.evaluation import JudgeParameters
+from fusionrun.api.tasks.protocol import JudgeRequest
 from fusionrun_stages.client.chat import SAMPLE_BYTES, TOKEN_BYTES
 from fusionrun_stages.client.completions import Completion, Sample, read_completion
 from fusionrun_stages.client.retries import HTTP_BAD_REQUEST, Body, error_message

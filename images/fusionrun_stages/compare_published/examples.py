@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fusionrun.api.artifacts import HELD_OUT_FILE, PAIRS_FILE, SFT_FILE
-from fusionrun.api.data import Turns
+from fusionrun.api.spec.data import Turns
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.prompts.bad_rows import BadRowError
 from fusionrun_stages.prompts.chats import Role, parse_chat

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from fusionrun.api.values import Constructed, DatasetCounts, Prepared, SourceCounts
+from fusionrun.api.results.values import Constructed, DatasetCounts, Prepared, SourceCounts
 from fusionrun_stages.construction.files import HELD_OUT, PAIR, SFT
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import polars as pl
 
-from fusionrun.api.data import Task
-from fusionrun.api.parameters import SourceInputs
 from fusionrun.api.records import VerdictValue
+from fusionrun.api.spec.data import Task
+from fusionrun.api.tasks.parameters import SourceInputs
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.grade import MISSING_PATTERN, PROMPT_FAULT
 from fusionrun_stages.volume.paths import inside_volume

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from fusionrun.api.parameters import SourceInputs
+from fusionrun.api.tasks.parameters import SourceInputs
 from fusionrun_stages.construction.files import SFT
 from fusionrun_stages.construction.keys import KEY, ShardSlice, shard_file
 

@@ -20,8 +20,8 @@ A *candidate* is one response of one source to one prompt::
 
 import polars as pl
 
-from fusionrun.api.data import Task
 from fusionrun.api.records import DropReason
+from fusionrun.api.spec.data import Task
 
 KEYS = ["prompt", "source"]
 

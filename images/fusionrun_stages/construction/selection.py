@@ -16,9 +16,9 @@ from collections.abc import Iterable, Sequence
 
 import polars as pl
 
-from fusionrun.api.data import Task
-from fusionrun.api.parameters import ConstructParameters
 from fusionrun.api.records import DropReason
+from fusionrun.api.spec.data import Task
+from fusionrun.api.tasks.parameters import ConstructParameters
 from fusionrun_stages.construction.files import HELD_OUT, PAIR, SFT
 from fusionrun_stages.construction.split import hold_out, keep, take
 

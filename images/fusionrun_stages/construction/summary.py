@@ -13,8 +13,8 @@ from typing import Any
 import polars as pl
 
 from fusionrun.api.artifacts import CONTAMINATION_FILE
-from fusionrun.api.data import Task
 from fusionrun.api.records import MICRO
+from fusionrun.api.spec.data import Task
 from fusionrun_stages.construction.histogram import Histogram, Lengths, share_bins
 from fusionrun_stages.volume.atomic import read_json
 

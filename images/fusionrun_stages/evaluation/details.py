@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fusionrun.api.protocol import Aggregation, Unit
+from fusionrun.api.tasks.protocol import Aggregation, Unit
 from fusionrun_stages.evaluation.tallies import Column, Tally
 from fusionrun_stages.uncertainty.intervals import Interval, interval
 from fusionrun_stages.uncertainty.scored import Scored, category_means, score

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from fusionrun.api.evaluation import Grader
 from fusionrun.api.evaluation_records import Question
-from fusionrun.api.evaluation_tasks import BenchmarkParameters
-from fusionrun.api.protocol import Protocol, Unit
 from fusionrun.api.records import Response, Verdict, VerdictValue
+from fusionrun.api.spec.evaluation import Grader
+from fusionrun.api.tasks.evaluation import BenchmarkParameters
+from fusionrun.api.tasks.protocol import Protocol, Unit
 from fusionrun_stages.errors import InfrastructureError
 from fusionrun_stages.evaluation.answers import Answered
 from fusionrun_stages.grade import PROMPT_FAULT

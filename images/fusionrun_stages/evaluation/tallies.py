@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fusionrun.api.evaluation_records import Question, QuestionScore
-from fusionrun.api.protocol import Aggregation, Protocol
 from fusionrun.api.records import Response, replace_surrogates
+from fusionrun.api.tasks.protocol import Aggregation, Protocol
 from fusionrun_stages.evaluation.grading import Graded, Points, example_of
 
 EXAMPLES = 3

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from fusionrun.api.artifacts import HARNESS
-from fusionrun.api.evaluation import Grader
 from fusionrun.api.evaluation_records import QuestionScore
-from fusionrun.api.evaluation_tasks import BenchmarkParameters, EvaluateParameters
-from fusionrun.api.harness import HarnessScore
-from fusionrun.api.protocol import Unit
+from fusionrun.api.spec.evaluation import Grader
+from fusionrun.api.tasks.evaluation import BenchmarkParameters, EvaluateParameters
+from fusionrun.api.tasks.harness import HarnessScore
+from fusionrun.api.tasks.protocol import Unit
 from fusionrun_stages.errors import InfrastructureError
 from fusionrun_stages.evaluation.tallies import Tally
 from fusionrun_stages.harness.stage import read_question_scores, read_score

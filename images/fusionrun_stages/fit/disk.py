@@ -3,8 +3,8 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from fusionrun.api.demand import Demand
 from fusionrun.api.stage import StageKind
+from fusionrun.api.tasks.demand import Demand
 from fusionrun_stages.fit.architecture import Architecture
 from fusionrun_stages.fit.sizes import (
     CHECKPOINTS_AT_ONCE,

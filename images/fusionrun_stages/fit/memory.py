@@ -7,8 +7,8 @@ Activations, buffers and the CUDA context are an estimate.
 from dataclasses import dataclass
 from enum import StrEnum
 
-from fusionrun.api.demand import RewardDemand, ServedDemand, TrainingDemand
-from fusionrun.api.models import Dtype
+from fusionrun.api.spec.servers import Dtype
+from fusionrun.api.tasks.demand import RewardDemand, ServedDemand, TrainingDemand
 from fusionrun_stages.fit.architecture import Architecture
 from fusionrun_stages.fit.sizes import states, trained_parameters, uses_autocast, weight_bytes
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from fusionrun.api.training import Lora, Offload, Precision
+from fusionrun.api.spec.training import Lora, Offload, Precision
 from fusionrun_stages.fit.architecture import Architecture
 
 KEPT_CHECKPOINTS = 3

@@ -6,9 +6,9 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar
 
-from fusionrun.api.evaluation import Grader
 from fusionrun.api.evaluation_records import Question
 from fusionrun.api.records import Prompt, Response, Verdict, replace_surrogates
+from fusionrun.api.spec.evaluation import Grader
 from fusionrun_stages.errors import InfrastructureError
 from fusionrun_stages.grade import Grade, unknown
 from fusionrun_stages.grading import exact_match

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
-from fusionrun.api.harness import AnswerKind, HarnessAnswer
+from fusionrun.api.tasks.harness import AnswerKind, HarnessAnswer
 from fusionrun_stages.volume.json_lines import JsonLines, read_json_lines
 
 PREFIX = "lm-eval"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fusionrun.api.harness import HarnessPin, HarnessTask
+from fusionrun.api.tasks.harness import HarnessPin, HarnessTask
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.harness.catalogue import Catalogue, hub_datasets, lm_eval_version
 from fusionrun_stages.harness.loading import hash_documents, load_task

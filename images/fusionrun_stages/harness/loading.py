@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fusionrun.api.harness import HarnessTask
-from fusionrun.api.protocol import Aggregation
+from fusionrun.api.tasks.harness import HarnessTask
+from fusionrun.api.tasks.protocol import Aggregation
 from fusionrun_stages.errors import StageError, UserError, classify
 from fusionrun_stages.harness.catalogue import Catalogue
 

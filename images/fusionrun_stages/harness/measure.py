@@ -7,7 +7,7 @@ from typing import Any
 
 from fusionrun.api.artifacts import HARNESS, PARTS
 from fusionrun.api.evaluation_records import QuestionScore
-from fusionrun.api.harness import HarnessModel, HarnessPin, HarnessSample, HarnessScore, HarnessTask
+from fusionrun.api.tasks.harness import HarnessModel, HarnessPin, HarnessSample, HarnessScore, HarnessTask
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.harness.answers import StoredAnswers
 from fusionrun_stages.harness.catalogue import Catalogue, lm_eval_version

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, Self
 
-from fusionrun.api.harness import AnswerKind, HarnessAnswer, HarnessModel
+from fusionrun.api.tasks.harness import AnswerKind, HarnessAnswer, HarnessModel
 from fusionrun_stages.client.chat import sample_seed
 from fusionrun_stages.client.counts import USELESS_MAX
 from fusionrun_stages.client.sending import send

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fusionrun.api.evaluation_records import QuestionScore
-from fusionrun.api.harness import HarnessAnswer, HarnessSample
-from fusionrun.api.protocol import Aggregation
 from fusionrun.api.records import replace_surrogates
+from fusionrun.api.tasks.harness import HarnessAnswer, HarnessSample
+from fusionrun.api.tasks.protocol import Aggregation
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.harness.model import AnswerText, Likelihood
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx
 
-from fusionrun.api.harness import AnswerKind, HarnessAnswer
 from fusionrun.api.records import replace_surrogates
+from fusionrun.api.tasks.harness import AnswerKind, HarnessAnswer
 from fusionrun_stages.client.completions import Completion, read_completion
 from fusionrun_stages.client.retries import ERROR_CHARACTERS, HTTP_BAD_REQUEST, Body, error_message
 from fusionrun_stages.client.server import ModelServer

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fusionrun.api.artifacts import HARNESS
 from fusionrun.api.evaluation_records import QuestionScore
-from fusionrun.api.harness import HarnessModel, HarnessScore, HarnessTasks
+from fusionrun.api.tasks.harness import HarnessModel, HarnessScore, HarnessTasks
 from fusionrun_stages.harness.measure import measure
 from fusionrun_stages.volume.atomic import read_json
 from fusionrun_stages.volume.parquet import read_rows

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from fusionrun.api.evaluation import Grader
-from fusionrun.api.protocol import Protocol
+from fusionrun.api.spec.evaluation import Grader
+from fusionrun.api.tasks.protocol import Protocol
 from fusionrun_stages.judges.align_bench import AlignBench
 from fusionrun_stages.judges.alpaca_eval import AlpacaEval
 from fusionrun_stages.judges.arena_hard import ArenaHard

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from fusionrun.api.evaluation_records import Judgement, Question
-from fusionrun.api.evaluation_tasks import JudgeParameters
-from fusionrun.api.protocol import JudgeRequest
 from fusionrun.api.records import Response
+from fusionrun.api.tasks.evaluation import JudgeParameters
+from fusionrun.api.tasks.protocol import JudgeRequest
 from fusionrun_stages.client.completions import Sample
 from fusionrun_stages.client.judging import JudgeReply, request_body, request_key
 from fusionrun_stages.client.retries import ERROR_CHARACTERS, Body

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fusionrun.api.chat_templates import TEMPLATES
 from fusionrun.api.stage import TemplateName
+from fusionrun.api.tasks.chat_templates import TEMPLATES
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.volume.paths import inside_volume
 

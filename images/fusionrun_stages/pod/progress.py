@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 from fusionrun.api.pod import PROGRESS_PATH
 from fusionrun.api.records import replace_surrogates
-from fusionrun.api.result import COUNT_MAX, NAME_MAX, NUMBERS_MAX, Progress
-from fusionrun.api.values import NUMBER_MAX
+from fusionrun.api.results.result import COUNT_MAX, NAME_MAX, NUMBERS_MAX, Progress
+from fusionrun.api.storable import NUMBER_MAX
 
 INTERVAL_SECONDS = 1.0
 TIMEOUT_SECONDS = 2.0

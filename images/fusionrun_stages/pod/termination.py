@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fusionrun.api.pod import TERMINATION_ENV, TERMINATION_PATH
 from fusionrun.api.records import replace_surrogates
-from fusionrun.api.result import Outcome, StageResult, encode_result
+from fusionrun.api.results.result import Outcome, StageResult, encode_result
 from fusionrun_stages.errors import escape_controls
 from fusionrun_stages.pod import checkpoint
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fusionrun.api.data import Subject
 from fusionrun.api.records import replace_surrogates
-from fusionrun.api.values import Prepared
+from fusionrun.api.results.values import Prepared
+from fusionrun.api.spec.data import Subject
 from fusionrun_stages.prompts.bad_rows import BadRowError
 
 EXAMPLES = 20

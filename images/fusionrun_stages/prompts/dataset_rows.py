@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fusionrun.api.artifacts import claim_path
-from fusionrun.api.data import Task, TestsFrom
-from fusionrun.api.evaluation import Grader
-from fusionrun.api.parameters import DatasetParameters
 from fusionrun.api.records import Message, Prompt
+from fusionrun.api.spec.data import Task, TestsFrom
+from fusionrun.api.spec.evaluation import Grader
+from fusionrun.api.tasks.parameters import DatasetParameters
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.prompts.bad_rows import BadRowError, NoTestsError, RawRow
 from fusionrun_stages.prompts.chats import find_response

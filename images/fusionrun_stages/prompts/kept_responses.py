@@ -9,7 +9,7 @@ from bisect import insort
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from fusionrun.api.parameters import DatasetParameters
+from fusionrun.api.tasks.parameters import DatasetParameters
 from fusionrun_stages.prompts.dataset_rows import DatasetRow, PromptKey
 
 

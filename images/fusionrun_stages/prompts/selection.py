@@ -8,7 +8,7 @@ import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from fusionrun.api.parameters import DatasetParameters
+from fusionrun.api.tasks.parameters import DatasetParameters
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.prompts.contamination import BenchmarkIndex, ContaminatedPrompt, ContaminationReport, Match
 from fusionrun_stages.prompts.counts import PromptCounts

@@ -7,7 +7,7 @@ do. The patterns prefer to miss a prompt over a false positive (Java the island,
 
 import re
 
-from fusionrun.api.data import Subject
+from fusionrun.api.spec.data import Subject
 
 LABELS = {
     "coding & debugging": Subject.CODE,

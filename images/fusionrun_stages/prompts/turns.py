@@ -9,8 +9,8 @@ Source: the format of HelpSteer2's column ``prompt`` (card of nvidia/HelpSteer2)
 import re
 from typing import Any, NamedTuple
 
-from fusionrun.api.data import Turns
 from fusionrun.api.records import Message
+from fusionrun.api.spec.data import Turns
 from fusionrun_stages.prompts.bad_rows import BadRowError
 from fusionrun_stages.prompts.chats import Role, Turn, find_prompt, first_question, parse_chat, unknown_role
 from fusionrun_stages.prompts.values import get_text

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fusionrun.api.parameters import PublishingCheckParameters
+from fusionrun.api.tasks.parameters import PublishingCheckParameters
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.remote.hub import confirms_access, hub_client, hub_errors, hub_id
 from fusionrun_stages.remote.object_store import s3, store_errors

@@ -9,7 +9,7 @@ from fusionrun_stages.errors import InfrastructureError, UserError, escape_contr
 log = logging.getLogger(__name__)
 
 MESSAGE_CHARACTERS = 1024
-"""Longest message of a result (``fusionrun.api.result``). The log has every fault."""
+"""Longest message of a result (``fusionrun.api.results.result``). The log has every fault."""
 SEPARATOR = "': "
 """Between a quoted value and the rule that it breaks, in the messages of the stages."""
 

@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from fusionrun.api.artifacts import PIN_LENGTH, model_dir
-from fusionrun.api.demand import Demand
 from fusionrun.api.stage import Reference, ReferenceKind
+from fusionrun.api.tasks.demand import Demand
 from fusionrun_stages.cards.licences import WARNED, Licence, Outputs, licence_of_model
 from fusionrun_stages.fit import disk, memory
 from fusionrun_stages.fit.architecture import Architecture, parameters_of, read_architecture

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from fusionrun.api.artifacts import claim_path
-from fusionrun.api.harness import HARNESS_SCHEME, task_of
 from fusionrun.api.records import replace_surrogates
 from fusionrun.api.stage import Reference, ReferenceKind
+from fusionrun.api.tasks.harness import HARNESS_SCHEME, task_of
 from fusionrun_stages.cards.licences import declared_licence
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.harness.download import pin_task

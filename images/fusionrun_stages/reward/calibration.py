@@ -1,7 +1,7 @@
 """The calibration of a reward model: ``preflight`` runs it before the servers, ``score`` before the first score."""
 
-from fusionrun.api.models import Calibration
 from fusionrun.api.records import MICRO
+from fusionrun.api.spec.reward import Calibration
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.reward.scorer import Scorer
 

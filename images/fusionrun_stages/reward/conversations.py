@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO
 
-from fusionrun.api.data import Task
-from fusionrun.api.parameters import ScoreParameters
 from fusionrun.api.records import Prompt, Response
+from fusionrun.api.spec.data import Task
+from fusionrun.api.tasks.responses import ScoreParameters
 from fusionrun_stages.reward.messages import PromptTurns
 from fusionrun_stages.volume.parquet import read_rows
 from fusionrun_stages.volume.paths import shard_path

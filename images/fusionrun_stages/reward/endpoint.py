@@ -14,8 +14,8 @@ from collections.abc import Iterable, Sequence
 
 import httpx
 
-from fusionrun.api.parameters import RewardEndpointParameters
 from fusionrun.api.records import MICRO
+from fusionrun.api.tasks.responses import RewardEndpointParameters
 from fusionrun_stages.client.concurrency import ConcurrencyLimit
 from fusionrun_stages.client.heartbeat import watch_for_stall
 from fusionrun_stages.client.retries import (

@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING, Union
 
-from fusionrun.api.parameters import RewardCheckParameters, ScoreParameters
+from fusionrun.api.tasks.parameters import RewardCheckParameters
+from fusionrun.api.tasks.responses import ScoreParameters
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.reward.model import LoadedRewardModel
 from fusionrun_stages.sandbox import probe

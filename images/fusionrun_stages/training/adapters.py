@@ -7,7 +7,7 @@ once, on rank 0, when the training has ended.
 from pathlib import Path
 from typing import Any
 
-from fusionrun.api.training import Lora
+from fusionrun.api.spec.training import Lora
 
 _ADAPTER_FILES = "adapter_*"
 _ADAPTER_CONFIG = "adapter_config.json"

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from fusionrun.api.parameters import TrainParameters
-from fusionrun.api.training import Offload
+from fusionrun.api.spec.training import Offload
+from fusionrun.api.tasks.training import TrainParameters
 from fusionrun_stages.fit.sizes import KEPT_CHECKPOINTS
 from fusionrun_stages.models.attention import has_flash_attention, training_attention
 from fusionrun_stages.training.zero import zero_config

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainerState, TrainingArguments
 
-from fusionrun.api.gpu_models import gpu_model
+from fusionrun.api.published.gpu_models import gpu_model
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.pod import checkpoint
 from fusionrun_stages.training.checkpoints import PREFIX, mark_complete

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from fusionrun.api.artifacts import CHECKPOINTS
-from fusionrun.api.parameters import TrainParameters
+from fusionrun.api.tasks.training import TrainParameters
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.fit.architecture import read_architecture
 from fusionrun_stages.fit.sizes import (

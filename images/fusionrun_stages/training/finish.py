@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from fusionrun.api.artifacts import CHECKPOINTS, FINISHED_FILE, MODEL
-from fusionrun.api.release_0_2 import FlatValues, flatten, unflatten
+from fusionrun.api.results.release_0_2 import FlatValues, flatten, unflatten
+from fusionrun.api.results.values import Trained
 from fusionrun.api.stage import StageKind
-from fusionrun.api.values import Trained
 from fusionrun_stages.pod import checkpoint
 from fusionrun_stages.training.adapters import merge
 from fusionrun_stages.training.checkpoints import (

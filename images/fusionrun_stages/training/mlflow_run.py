@@ -17,8 +17,8 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fusionrun.api.parameters import MlflowParameters
-from fusionrun.api.task import StageTask
+from fusionrun.api.tasks.task import StageTask
+from fusionrun.api.tasks.training import MlflowParameters
 
 if TYPE_CHECKING:
     from fusionrun_stages.training.trackers import Entry

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import TypeVar, cast
 
-from fusionrun.api.result import LOST_PEER
+from fusionrun.api.results.result import LOST_PEER
 from fusionrun_stages.errors import InfrastructureError, StageError, UserError
 
 T = TypeVar("T")
@@ -109,7 +109,7 @@ def explain_torch_errors(stage: str) -> Iterator[None]:
         text = str(error)
         line = text.strip().splitlines()[0][:200] if text.strip() else type(error).__name__
         if any(sign in text for sign in _OUT_OF_MEMORY_SIGNS):
-            # The first fields are mutable (fusionrun.api.mutable); checkpoints or results depend on the others.
+            # The first fields are mutable (fusionrun.api.spec.mutable); checkpoints or results depend on the others.
             raise UserError(
                 f"{line}: retry this run with training.gradientCheckpointing true, with training.offload Optimizer "
                 "(zeroStage 2 or 3), or with training.pod and training.resources of GPUs with more memory; or create a "

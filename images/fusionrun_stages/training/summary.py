@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fusionrun.api.parameters import TrainParameters
+from fusionrun.api.tasks.training import TrainParameters
 from fusionrun_stages.fit.sizes import states
 from fusionrun_stages.training.flops import count_parameters
 from fusionrun_stages.training.ranks import world_size

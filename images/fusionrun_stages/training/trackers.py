@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from fusionrun.api.artifacts import LOGS
-from fusionrun.api.parameters import TrainParameters
-from fusionrun.api.training import Tracker as TrackerName
+from fusionrun.api.spec.training import Tracker as TrackerName
+from fusionrun.api.tasks.training import TrainParameters
 from fusionrun_stages.training.mlflow_run import MlflowRun
 from fusionrun_stages.training.ranks import rank
 from fusionrun_stages.training.tensorboard import TensorBoardFiles

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fusionrun.api.parameters import DpoParameters, SftParameters, TrainParameters
+from fusionrun.api.tasks.training import DpoParameters, SftParameters, TrainParameters
 from fusionrun_stages.models.attention import FLASH
 from fusionrun_stages.models.padding import drop_padding_mask
 from fusionrun_stages.pod.cgroup import count_cpus

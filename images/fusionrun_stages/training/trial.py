@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from transformers import TrainerCallback
 
-from fusionrun.api.parameters import DpoParameters, SftParameters
+from fusionrun.api.tasks.training import DpoParameters, SftParameters
 from fusionrun_stages.training.ranks import world_size
 from fusionrun_stages.training.tokens import PLAIN_ANSWER, PLAIN_PROMPT, split_conversation
 

@@ -2,8 +2,8 @@
 
 from typing import Any, Literal
 
-from fusionrun.api.parameters import DpoParameters, SftParameters
-from fusionrun.api.training import Offload
+from fusionrun.api.spec.training import Offload
+from fusionrun.api.tasks.training import DpoParameters, SftParameters
 from fusionrun_stages.errors import UserError
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fusionrun.api.power import QUANTILE
-from fusionrun.api.protocol import Aggregation, Unit
+from fusionrun.api.tasks.protocol import Aggregation, Unit
 from fusionrun_stages.uncertainty.resampling import RESAMPLES, resampled_sums
 from fusionrun_stages.uncertainty.scored import Scored, design, weighted_mean
 

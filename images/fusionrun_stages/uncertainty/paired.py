@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fusionrun.api.power import QUANTILE, prompts_needed
-from fusionrun.api.protocol import Aggregation, Unit
+from fusionrun.api.tasks.protocol import Aggregation, Unit
 from fusionrun_stages.uncertainty.intervals import PERCENTILES, RANGES
 from fusionrun_stages.uncertainty.resampling import CHUNK_DRAWS, RESAMPLES, resampled_sums
 from fusionrun_stages.uncertainty.scored import Design, Scored, design, score, weighted_mean

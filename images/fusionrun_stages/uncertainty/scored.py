@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fusionrun.api.protocol import Aggregation
+from fusionrun.api.tasks.protocol import Aggregation
 
 STRATUM_MIN = 5
 """Questions that a group must have to be resampled on its own, if the score is a mean over all questions."""

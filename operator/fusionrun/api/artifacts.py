@@ -42,9 +42,10 @@ from pydantic_core import to_json
 
 from fusionrun.api.contract import Contract
 from fusionrun.api.records import SCHEMA_VERSION
-from fusionrun.api.release_0_2 import PEAK_MEMORY, FlatValues, flatten, unflatten
+from fusionrun.api.results.release_0_2 import PEAK_MEMORY, FlatValues, flatten, unflatten
+from fusionrun.api.results.values import Values
 from fusionrun.api.stage import PlannedStage
-from fusionrun.api.values import OptionalCount, Values
+from fusionrun.api.storable import OptionalCount
 
 MOUNT_PATH = "/data"
 ROOT = f"{MOUNT_PATH}/fusionrun"

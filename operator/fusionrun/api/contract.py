@@ -7,6 +7,8 @@ and, once, when the run is accepted (``state.observe.accepted_run``): there, an 
 The default of a released field never changes: a task leaves out fields that have their defaults.
 """
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
@@ -24,3 +26,7 @@ class Contract(BaseModel):
         protected_namespaces=(),
         use_attribute_docstrings=True,
     )
+
+
+Manifest = dict[str, Any]
+"""A Kubernetes object as plain data."""

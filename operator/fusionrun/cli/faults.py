@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from fusionrun import __version__, names
-from fusionrun.api.crd import build_crd
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.crd.definition import build_crd
+from fusionrun.api.spec.run import FusionRunSpec
 from fusionrun.cli import schema
 from fusionrun.cli.documents import Document
 from fusionrun.errors import SpecError

@@ -5,11 +5,11 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from fusionrun.api.estimate import Estimate
-from fusionrun.api.models import Source, SourceType
-from fusionrun.api.pods import PodSettings
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec.pods import PodSettings
+from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.spec.sources import Source, SourceType
 from fusionrun.api.stage import ReferenceKind, StageKind
+from fusionrun.api.status.estimate import Estimate
 from fusionrun.names import API_VERSION, KIND
 from fusionrun.plan.amounts import Amounts, amounts, total_rows
 from fusionrun.plan.credentials import credentials

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from fusionrun.api.estimate import Estimate
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.status.estimate import Estimate
 from fusionrun.cli import outline
 from fusionrun.cli.documents import STDIN, Document, UnreadableError, read
 from fusionrun.cli.faults import is_run, read_spec

@@ -15,8 +15,8 @@ from pydantic import ValidationError
 
 from fusionrun import names
 from fusionrun.api.artifacts import digests
-from fusionrun.api.models import Manifest
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.contract import Manifest
+from fusionrun.api.spec.run import FusionRunSpec
 from fusionrun.api.stage import Reference, StageKind
 from fusionrun.plan.families.preflight import with_environment
 from fusionrun.plan.graph import needed

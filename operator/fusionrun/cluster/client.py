@@ -4,25 +4,23 @@ Paths come from ``resources.RESOURCES``. Only the version of a group in ``PREFER
 request, since the group may be installed or upgraded at any time. The client neither retries nor caches.
 """
 
-import json
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
-from kubernetes.aio.client import ApiClient, ApiException
+from kubernetes.aio.client import ApiClient
 from kubernetes.aio.dynamic import DynamicClient, Resource
 from pydantic_core import from_json
 
-from fusionrun.api.models import Manifest
+from fusionrun.api.contract import Manifest
 from fusionrun.cluster.discovery import Discovery
+from fusionrun.cluster.requests import CONNECTION_ERRORS, REQUEST_TIMEOUT_SECONDS, Observe, Requests, plain
 from fusionrun.cluster.resources import PREFERRED_VERSIONS, RESOURCES
 from fusionrun.errors import ClusterError, PlanError
 from fusionrun.names import FIELD_MANAGER
 from fusionrun.state.observe.object_ref import ObjectRef, ref_of
 
-REQUEST_TIMEOUT_SECONDS = 30.0
 LIST_PAGE_SIZE = 20
 """Maximum number of objects in one page of a list.
 
@@ -35,10 +33,7 @@ WATCH_SECONDS = 240
 SILENCE_SECONDS = 75.0
 """Time without data after which the connection of a watch counts as lost: bookmarks arrive about once per minute."""
 
-_OK, _CREATED, _FORBIDDEN, _NOT_FOUND = 200, 201, 403, 404
-
-Observe = Callable[[str, str, int, float], None]
-"""Called after every request with its verb, kind, HTTP status (0 without a reply) and seconds."""
+_FORBIDDEN = 403
 
 Guard = Callable[[], None]
 """Called before every write; raises an error if it must not be sent."""
@@ -66,7 +61,7 @@ class Client:
         self._guard = guard
         self._dynamic = DynamicClient(api)
         self._discovery = Discovery(self._read)
-        self._observe = observe
+        self._requests = Requests(observe)
 
     @property
     def server(self) -> str:
@@ -76,8 +71,8 @@ class Client:
     async def get(self, ref: ObjectRef) -> Manifest:
         """Return an object."""
         resource = self._resource(ref.api_version, ref.kind)
-        reply = resource.get(name=ref.name, namespace=ref.namespace or None, **_plain())
-        return await self._send("get", ref.kind, ref.name, reply)
+        reply = resource.get(name=ref.name, namespace=ref.namespace or None, **plain())
+        return await self._requests.send("get", ref.kind, ref.name, reply)
 
     async def exists(self, ref: ObjectRef) -> bool:
         """Return whether an object exists. Reads only its metadata.
@@ -95,8 +90,8 @@ class Client:
             api_version = f"{ref.api_version}/{version}"
         resource = self._resource(ref.api_version, ref.kind, api_version)
         headers = {"Accept": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"}
-        reply = resource.get(name=ref.name, namespace=ref.namespace or None, header_params=headers, **_plain())
-        return await self._send_or_none("get", ref.kind, ref.name, reply) is not None
+        reply = resource.get(name=ref.name, namespace=ref.namespace or None, header_params=headers, **plain())
+        return await self._requests.send_or_none("get", ref.kind, ref.name, reply) is not None
 
     async def pages(
         self,
@@ -122,8 +117,8 @@ class Client:
         token = None
         while True:
             options = {"namespace": namespace or None, "label_selector": label_selector, "_continue": token}
-            reply = resource.get(**options, field_selector=field_selector, limit=page_size, **_plain())
-            page = await self._send_or_none("list", kind, namespace or "*", reply) or {"metadata": {}}
+            reply = resource.get(**options, field_selector=field_selector, limit=page_size, **plain())
+            page = await self._requests.send_or_none("list", kind, namespace or "*", reply) or {"metadata": {}}
             items = page.pop("items", None) or []
             for item in items:  # items of a list have neither apiVersion nor kind
                 item["apiVersion"], item["kind"] = api_version, kind
@@ -150,7 +145,8 @@ class Client:
         query |= {"resourceVersion": version} if version else {}
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_TIMEOUT_SECONDS, sock_read=SILENCE_SECONDS)
         options = {"query_params": list(query.items()), "serialize": False, "_request_timeout": timeout}
-        response: Any = await self._send("watch", kind, namespace or "*", self._dynamic.request("get", path, **options))
+        reply = self._dynamic.request("get", path, **options)
+        response: Any = await self._requests.send("watch", kind, namespace or "*", reply)
         try:
             async for line in response.content:
                 event = from_json(line)
@@ -159,12 +155,7 @@ class Client:
                     code, message = int(manifest.get("code") or 0), str(manifest.get("message"))
                     raise ClusterError("watch", kind, namespace or "*", code, message)
                 yield event["type"], manifest
-        except (
-            aiohttp.ClientError,
-            TimeoutError,
-            OSError,
-            ValueError,
-        ) as error:  # ValueError: the end of a line is cut
+        except (*CONNECTION_ERRORS, ValueError) as error:  # ValueError: the end of a line is cut
             raise ClusterError("watch", kind, namespace or "*", 0, str(error) or type(error).__name__) from error
         finally:
             response.close()
@@ -175,8 +166,8 @@ class Client:
         if version is None:
             return None
         resource = self._resource(group, kind, f"{group}/{version}")
-        reply = resource.get(namespace=namespace, label_selector=label_selector, **_plain())
-        found = await self._send_or_none("list", kind, namespace, reply)
+        reply = resource.get(namespace=namespace, label_selector=label_selector, **plain())
+        found = await self._requests.send_or_none("list", kind, namespace, reply)
         if found is None:
             return None
         items: list[Manifest] = found.get("items") or []
@@ -187,8 +178,8 @@ class Client:
         self._guard()
         resource = self._resource(manifest["apiVersion"], manifest["kind"])
         namespace = manifest["metadata"].get("namespace")
-        reply = resource.create(body=manifest, namespace=namespace, field_manager=FIELD_MANAGER, **_plain())
-        return await self._send("create", manifest["kind"], manifest["metadata"]["name"], reply)
+        reply = resource.create(body=manifest, namespace=namespace, field_manager=FIELD_MANAGER, **plain())
+        return await self._requests.send("create", manifest["kind"], manifest["metadata"]["name"], reply)
 
     async def replace(self, manifest: Manifest) -> Manifest:
         """Replace an object that still has the resourceVersion in ``manifest``.
@@ -201,13 +192,13 @@ class Client:
         self._guard()
         resource = self._resource(manifest["apiVersion"], manifest["kind"])
         namespace = manifest["metadata"].get("namespace")
-        reply = resource.replace(body=manifest, namespace=namespace, field_manager=FIELD_MANAGER, **_plain())
-        return await self._send("replace", manifest["kind"], manifest["metadata"]["name"], reply)
+        reply = resource.replace(body=manifest, namespace=namespace, field_manager=FIELD_MANAGER, **plain())
+        return await self._requests.send("replace", manifest["kind"], manifest["metadata"]["name"], reply)
 
     async def may_list(self, api_version: str, kind: str) -> bool:
         """Return whether the operator may list the objects of a kind in the whole cluster."""
         try:
-            await self._send("list", kind, "*", self._resource(api_version, kind).get(limit=1, **_plain()))
+            await self._requests.send("list", kind, "*", self._resource(api_version, kind).get(limit=1, **plain()))
         except ClusterError as error:
             if error.status != _FORBIDDEN:
                 raise
@@ -243,8 +234,8 @@ class Client:
             body["preconditions"] = {"uid": uid}
         if grace_seconds is not None:
             body["gracePeriodSeconds"] = grace_seconds
-        reply = resource.delete(name=ref.name, namespace=ref.namespace, body=body, **_plain())
-        await self._send("delete", ref.kind, ref.name, reply)
+        reply = resource.delete(name=ref.name, namespace=ref.namespace, body=body, **plain())
+        await self._requests.send("delete", ref.kind, ref.name, reply)
 
     async def log_tail(self, namespace: str, pod: str, container: str, *, lines: int, previous: bool) -> str:
         """Return the last lines of a container's log; with ``previous`` the log from before its last restart."""
@@ -255,7 +246,7 @@ class Client:
         reply = self._dynamic.request(
             "get", f"{path}/log", query_params=parameters, serialize=False, _request_timeout=timeout
         )
-        response: Any = await self._send("log", "Pod", pod, reply)
+        response: Any = await self._requests.send("log", "Pod", pod, reply)
         return str(await response.text(errors="replace"))
 
     async def close(self) -> None:
@@ -263,7 +254,7 @@ class Client:
         await self._api.close()
 
     async def _read(self, path: str, kind: str, name: str) -> Manifest | None:
-        return await self._send_or_none("get", kind, name, self._dynamic.request("get", path, **_plain()))
+        return await self._requests.send_or_none("get", kind, name, self._dynamic.request("get", path, **plain()))
 
     def _resource(self, api_version: str, kind: str, served: str | None = None) -> Resource:
         """Return the resource of a kind; ``served`` is the apiVersion if the table has only its group."""
@@ -280,44 +271,5 @@ class Client:
         self._guard()
         path = self._resource(ref.api_version, ref.kind).path(name=ref.name, namespace=ref.namespace)
         options |= {"body": body, "content_type": content_type, "field_manager": FIELD_MANAGER}
-        reply = self._dynamic.request("patch", path + subresource, **options, **_plain())
-        return await self._send(verb, ref.kind, ref.name, reply)
-
-    async def _send_or_none(self, verb: str, kind: str, name: str, reply: Awaitable[Manifest]) -> Manifest | None:
-        """Send a request; return None for status 404."""
-        try:
-            return await self._send(verb, kind, name, reply)
-        except ClusterError as error:
-            if error.status != _NOT_FOUND:
-                raise
-            return None
-
-    async def _send(self, verb: str, kind: str, name: str, reply: Awaitable[Manifest]) -> Manifest:
-        started = time.monotonic()
-        status = 0
-        try:
-            response = await reply
-        except ApiException as error:
-            status = error.status or 0
-            raise ClusterError(verb, kind, name, status, _message(error)) from error
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise ClusterError(verb, kind, name, 0, str(error) or type(error).__name__) from error
-        else:
-            status = _CREATED if verb == "create" else _OK
-            return response
-        finally:
-            self._observe(verb, kind, status, time.monotonic() - started)
-
-
-def _plain() -> dict[str, Any]:
-    return {
-        "serializer": lambda _client, data: data,
-        "_request_timeout": aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS),
-    }
-
-
-def _message(error: ApiException) -> str:
-    try:
-        return str(json.loads(error.body)["message"])
-    except (TypeError, ValueError, KeyError):
-        return str(error.reason or "")
+        reply = self._dynamic.request("patch", path + subresource, **options, **plain())
+        return await self._requests.send(verb, ref.kind, ref.name, reply)

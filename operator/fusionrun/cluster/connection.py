@@ -6,7 +6,8 @@ import urllib.request
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 
-from fusionrun.cluster.client import Client, Guard, Observe, no_guard
+from fusionrun.cluster.client import Client, Guard, no_guard
+from fusionrun.cluster.requests import Observe
 
 CONNECTIONS = 100
 """Maximum number of concurrent requests of one client: the default of the Kubernetes library."""

@@ -8,7 +8,7 @@ all authenticated users.
 
 from collections.abc import Awaitable, Callable
 
-from fusionrun.api.models import Manifest
+from fusionrun.api.contract import Manifest
 from fusionrun.cluster.resources import PREFERRED_VERSIONS
 
 Read = Callable[[str, str, str], Awaitable[Manifest | None]]

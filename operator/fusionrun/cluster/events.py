@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Iterable
 from datetime import datetime
 
-from fusionrun.api.models import Manifest
-from fusionrun.api.status import Reason
+from fusionrun.api.contract import Manifest
+from fusionrun.api.status.conditions import Reason
 from fusionrun.cluster.client import Client
 from fusionrun.errors import ClusterError
 from fusionrun.names import FIELD_MANAGER, digest_of

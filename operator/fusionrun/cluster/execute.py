@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from fusionrun.api.models import Manifest
-from fusionrun.api.status import FusionRunStatus, Reason
+from fusionrun.api.contract import Manifest
+from fusionrun.api.status.conditions import Reason
+from fusionrun.api.status.run import FusionRunStatus
 from fusionrun.cluster.client import Client
 from fusionrun.cluster.events import EventPoster
 from fusionrun.cluster.store import Store

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from fusionrun.api.models import Manifest
+from fusionrun.api.contract import Manifest
 from fusionrun.api.stage import StageKind
-from fusionrun.api.status import StageState
+from fusionrun.api.status.stages import StageState
 from fusionrun.cluster.client import Client
 from fusionrun.cluster.finished_work import FinishedWork
 from fusionrun.cluster.kueue_workloads import KueueWorkloadReader

@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Sequence
 
-from fusionrun.api.models import Manifest
+from fusionrun.api.contract import Manifest
 from fusionrun.cluster.client import Client
 from fusionrun.cluster.trim import trim
 from fusionrun.errors import ClusterError

@@ -7,7 +7,7 @@ the next change of a CRD: a training operator that is installed after this opera
 import time
 from collections.abc import Iterable
 
-from fusionrun.api.models import Manifest
+from fusionrun.api.contract import Manifest
 from fusionrun.state.observe.late_workloads import LATE_SECONDS, seem_to_exist
 
 FORGET_SECONDS = 600.0

@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from fusionrun.api.models import Manifest
+from fusionrun.api.contract import Manifest
 from fusionrun.cluster.client import Client
 from fusionrun.errors import ClusterError, NotLeaderError
 from fusionrun.names import FIELD_MANAGER, LABEL_MANAGED_BY, MANAGED_BY, digest_of

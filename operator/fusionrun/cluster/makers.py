@@ -4,7 +4,7 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from fusionrun.api.models import Manifest
+from fusionrun.api.contract import Manifest
 from fusionrun.names import LABEL_ARTIFACT
 from fusionrun.state.observe.object_fields import completed_at
 from fusionrun.state.observe.object_ref import ObjectRef

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from operator import attrgetter
 
-from fusionrun.api.models import Manifest
+from fusionrun.api.contract import Manifest
 from fusionrun.cluster.makers import Makers
 from fusionrun.cluster.trim import trim
 from fusionrun.names import KIND

@@ -8,7 +8,7 @@ namespace, thousands if many runs share it: one list serves all objects of a nam
 import logging
 from collections.abc import Sequence
 
-from fusionrun.api.models import Manifest
+from fusionrun.api.contract import Manifest
 from fusionrun.cluster.client import Client
 from fusionrun.cluster.shared_replies import SharedReplies
 from fusionrun.errors import ClusterError

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from fusionrun.api.models import Manifest
+from fusionrun.api.contract import Manifest
 from fusionrun.cluster.client import Client
 from fusionrun.cluster.store import Store
 from fusionrun.errors import ClusterError

@@ -13,7 +13,7 @@ from typing import Any
 
 import kopf
 
-from fusionrun.api.models import Manifest
+from fusionrun.api.contract import Manifest
 from fusionrun.api.stage import CLIENTS
 from fusionrun.cluster.client import Client
 from fusionrun.cluster.gather import CHILDREN, FROM_CRDS, Gatherer

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from fusionrun.api.models import Manifest
+from fusionrun.api.contract import Manifest
 
 _PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 WEIGHT = 100

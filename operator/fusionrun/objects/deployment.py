@@ -3,8 +3,8 @@
 from typing import Any
 
 from fusionrun import names
-from fusionrun.api.chat_templates import TEMPLATES
-from fusionrun.api.models import Manifest
+from fusionrun.api.contract import Manifest
+from fusionrun.api.tasks.chat_templates import TEMPLATES
 from fusionrun.objects import meta, resources
 from fusionrun.objects.network_policy import isolation_labels
 from fusionrun.objects.server_key import VLLM_KEY_ENV, key_variable

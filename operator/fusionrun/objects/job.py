@@ -3,7 +3,7 @@
 from typing import Any
 
 from fusionrun.api.artifacts import artifact_dir
-from fusionrun.api.models import Manifest
+from fusionrun.api.contract import Manifest
 from fusionrun.api.pod import (
     API_KEY_ENV,
     EXIT_SERVER_WEDGED,

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from fusionrun.api.artifacts import LOGS
-from fusionrun.api.models import Manifest
+from fusionrun.api.contract import Manifest
 from fusionrun.api.pod import EXIT_SIGTERM, POD_UID_ENV
 from fusionrun.objects import meta
 from fusionrun.objects.templates import containers

@@ -5,11 +5,11 @@ from typing import Any
 
 from fusionrun import names
 from fusionrun.api.artifacts import MOUNT_PATH
-from fusionrun.api.contract import Contract
-from fusionrun.api.models import Manifest, SecretKeyRef, SecretRef
+from fusionrun.api.contract import Contract, Manifest
 from fusionrun.api.pod import LOG_FORMAT_ENV, POD_UID_ENV, PROGRESS_URL_ENV, STALL_SECONDS_ENV, TASK_PATH
-from fusionrun.api.pods import PodSettings
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec.endpoints import SecretKeyRef, SecretRef
+from fusionrun.api.spec.pods import PodSettings
+from fusionrun.api.spec.run import FusionRunSpec
 from fusionrun.plan.credentials import S3_KEYS, S3_MORE_KEYS
 from fusionrun.plan.gpus import gpu_limits
 from fusionrun.plan.kinds import HubAccess

@@ -7,7 +7,7 @@ import ipaddress
 from typing import Any
 
 from fusionrun import names
-from fusionrun.api.models import Manifest
+from fusionrun.api.contract import Manifest
 from fusionrun.api.pod import METRICS_PORT
 from fusionrun.objects import meta
 from fusionrun.plan.kinds import Workload

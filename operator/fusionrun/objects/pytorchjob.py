@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fusionrun.api.models import Manifest
+from fusionrun.api.contract import Manifest
 from fusionrun.objects import meta
 from fusionrun.objects.training import training_template
 from fusionrun.plan.pinned import Run

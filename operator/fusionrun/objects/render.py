@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from fusionrun import names
-from fusionrun.api.models import Manifest
+from fusionrun.api.contract import Manifest
 from fusionrun.api.pod import TASK_DIGEST_ENV
-from fusionrun.api.task import encode_task, task_digest
+from fusionrun.api.tasks.task import encode_task, task_digest
 from fusionrun.objects import meta, trainjob
 from fusionrun.objects.avoided_nodes import avoid_nodes
 from fusionrun.objects.deployment import PORT, build_deployment, build_service, server_url

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from fusionrun.api.models import Resources
+from fusionrun.api.spec.resources import Resources
 from fusionrun.plan.gpus import devices_of, gpus_of
 from fusionrun.plan.pinned import Feature, Run
 from fusionrun.plan.stages import Stage

@@ -8,8 +8,7 @@ sidecar: it is restarted if a program kills it, and ends with the judge.
 from typing import Any
 
 from fusionrun.api.artifacts import artifact_dir
-from fusionrun.api.models import Manifest
-from fusionrun.api.parameters import VerifyParameters
+from fusionrun.api.contract import Manifest
 from fusionrun.api.sandbox import (
     JUDGE_OWN_BYTES,
     PROGRAM_FOLDER_BYTES,
@@ -23,7 +22,8 @@ from fusionrun.api.sandbox import (
     SOCKET_DIRECTORY,
     TESTS_MEMORY_BYTES,
 )
-from fusionrun.api.task import StageTask
+from fusionrun.api.tasks.responses import VerifyParameters
+from fusionrun.api.tasks.task import StageTask
 from fusionrun.errors import PlanError
 from fusionrun.objects import meta
 from fusionrun.objects.job import wrap_in_job

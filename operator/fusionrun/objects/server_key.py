@@ -10,7 +10,7 @@ import hmac
 from typing import Any
 
 from fusionrun import names
-from fusionrun.api.models import Manifest
+from fusionrun.api.contract import Manifest
 from fusionrun.objects import meta
 from fusionrun.plan.pinned import Feature, Run
 

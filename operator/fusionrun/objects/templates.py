@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from fusionrun.api.models import Manifest
+from fusionrun.api.contract import Manifest
 
 
 def pod_templates(manifest: Manifest) -> list[dict[str, Any]]:

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from fusionrun.api.models import Manifest
+from fusionrun.api.contract import Manifest
 from fusionrun.api.pod import COMPLETION_INDEX_ANNOTATION
-from fusionrun.api.training import GangScheduler, Tracker
+from fusionrun.api.spec.training import GangScheduler, Tracker
 from fusionrun.objects import meta, resources
 from fusionrun.plan.pinned import Run
 from fusionrun.plan.stages import Stage

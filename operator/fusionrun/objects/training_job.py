@@ -1,6 +1,6 @@
 """The Indexed Job of a training stage, with a headless Service: it needs nothing but Kubernetes."""
 
-from fusionrun.api.models import Manifest
+from fusionrun.api.contract import Manifest
 from fusionrun.objects import meta
 from fusionrun.objects.training import MASTER_PORT, all_at_once, rendezvous_environment, training_template
 from fusionrun.plan.pinned import Run

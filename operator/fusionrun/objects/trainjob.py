@@ -1,6 +1,6 @@
 """The TrainJob of a training stage, with a TrainingRuntime of its own."""
 
-from fusionrun.api.models import Manifest
+from fusionrun.api.contract import Manifest
 from fusionrun.objects import meta
 from fusionrun.objects.training import all_at_once, rendezvous_environment, training_template
 from fusionrun.plan.pinned import Run

@@ -6,10 +6,10 @@ A number is unknown if the spec has no limit: the size of the data set is known 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fusionrun.api.data import Dataset, Task
-from fusionrun.api.models import SourceType
-from fusionrun.api.sizes import PUBLISHED, Sizes
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.published.sizes import PUBLISHED, Sizes
+from fusionrun.api.spec.data import Dataset, Task
+from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.spec.sources import SourceType
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Build the plan of a spec. This module defines the order of the stages, the families define the stages."""
 
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec.run import FusionRunSpec
 from fusionrun.api.stage import StageKind
 from fusionrun.plan.families import (
     comparison,

@@ -5,10 +5,12 @@ import unicodedata
 from collections.abc import Iterator
 
 from fusionrun.api.artifacts import claim_path
-from fusionrun.api.data import Dataset, Task, TestsFrom
-from fusionrun.api.evaluation import JudgeServed
-from fusionrun.api.models import Model, Resources, SourceType
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec.data import Dataset, Task, TestsFrom
+from fusionrun.api.spec.evaluation import JudgeServed
+from fusionrun.api.spec.models import Model
+from fusionrun.api.spec.resources import Resources
+from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.spec.sources import SourceType
 from fusionrun.errors import SpecError
 from fusionrun.plan.evaluation_checks import check_evaluation, check_purpose, too_long
 from fusionrun.plan.gpus import gpu_count, gpu_limits, is_whole

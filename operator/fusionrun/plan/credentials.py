@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fusionrun.api.models import SecretKeyRef, SecretRef
-from fusionrun.api.pods import PodSettings
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec.endpoints import SecretKeyRef, SecretRef
+from fusionrun.api.spec.pods import PodSettings
+from fusionrun.api.spec.run import FusionRunSpec
 from fusionrun.plan.pods import DATA_STAGES, parts
 
 S3_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from fusionrun.api.data import Columns, Dataset, Preset, TestsFrom
-from fusionrun.api.models import Source, SourceType
-from fusionrun.api.sizes import PUBLISHED
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.published.sizes import PUBLISHED
+from fusionrun.api.spec.data import Columns, Dataset, Preset, TestsFrom
+from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.spec.sources import Source, SourceType
 from fusionrun.plan import recipe
 from fusionrun.plan.default import Default, cases_text, constant, listed
 from fusionrun.plan.presets import PresetData, default_max_prompts, preset_data

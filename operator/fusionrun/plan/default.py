@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from fusionrun.api.contract import Contract
-from fusionrun.api.crd import shown
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.crd.definition import shown
+from fusionrun.api.spec.run import FusionRunSpec
 
 T = TypeVar("T", bound=Contract)
 Value = Callable[[FusionRunSpec, Any], object]

@@ -11,10 +11,13 @@ field (``api``).
 from typing import TypeVar
 
 from fusionrun.api.contract import Contract
-from fusionrun.api.crd import shown
-from fusionrun.api.models import RewardModel, Sampling, Source, SourceType
-from fusionrun.api.spec import DEFAULT_TTL_SECONDS, FAILED_STAGE_TTL_FACTOR, ChatTemplate, FusionRunSpec
-from fusionrun.api.training import Backend, GangScheduler
+from fusionrun.api.crd.definition import shown
+from fusionrun.api.spec.models import Sampling
+from fusionrun.api.spec.reward import RewardModel
+from fusionrun.api.spec.run import DEFAULT_TTL_SECONDS, FAILED_STAGE_TTL_FACTOR, FusionRunSpec
+from fusionrun.api.spec.sources import Source, SourceType
+from fusionrun.api.spec.target import ChatTemplate
+from fusionrun.api.spec.training import Backend, GangScheduler
 from fusionrun.plan import recipe
 from fusionrun.plan.benchmarks.expansion import with_preset
 from fusionrun.plan.dataset_defaults import DATASET_DEFAULTS, model_name

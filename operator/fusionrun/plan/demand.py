@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from fusionrun.api.demand import GPU_MEMORY_UTILIZATION, Demand, RewardDemand, ServedDemand, TrainingDemand
-from fusionrun.api.gpu_models import GpuModel, gpu_model
-from fusionrun.api.models import ServerSettings
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.published.gpu_models import GpuModel, gpu_model
+from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.spec.servers import ServerSettings
+from fusionrun.api.tasks.demand import GPU_MEMORY_UTILIZATION, Demand, RewardDemand, ServedDemand, TrainingDemand
 from fusionrun.plan.amounts import amounts
 from fusionrun.plan.gpus import gpu_count
 from fusionrun.plan.pinned import PinnedPlan

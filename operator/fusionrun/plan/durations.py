@@ -7,10 +7,10 @@ decides when a stage starts, never what it computes.
 
 from collections.abc import Mapping
 
-from fusionrun.api.estimate import Basis, Estimate, StageEstimate
-from fusionrun.api.gpu_models import gpu_model
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.published.gpu_models import gpu_model
+from fusionrun.api.spec.run import FusionRunSpec
 from fusionrun.api.stage import StageKind
+from fusionrun.api.status.estimate import Basis, Estimate, StageEstimate
 from fusionrun.plan.gpus import gpu_count
 from fusionrun.plan.stage_estimate import Known, expected
 from fusionrun.plan.stages import Plan, Stage

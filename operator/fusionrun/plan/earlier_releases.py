@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import replace
 
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec.run import FusionRunSpec
 from fusionrun.api.stage import StageKind
 from fusionrun.plan.gpus import devices_of
 from fusionrun.plan.pinned import Feature

@@ -7,10 +7,10 @@ own GPU time, minutes, is left out.
 from collections.abc import Callable, Collection, Mapping
 from math import ceil
 
-from fusionrun.api.estimate import Estimate, StageEstimate
-from fusionrun.api.gpu_models import GpuModel
-from fusionrun.api.spec import Budget, FusionRunSpec
+from fusionrun.api.published.gpu_models import GpuModel
+from fusionrun.api.spec.run import Budget, FusionRunSpec
 from fusionrun.api.stage import StageKind
+from fusionrun.api.status.estimate import Estimate, StageEstimate
 from fusionrun.plan.amounts import amounts, unknown
 from fusionrun.plan.requests import unknown_benchmarks
 from fusionrun.plan.stage_estimate import Expected, Known, MeasuredSteps, PromptCounts, expected, model_field

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from itertools import product
 
-from fusionrun.api.evaluation import Benchmark, Evaluation, Grader
-from fusionrun.api.models import ServerSettings
-from fusionrun.api.spec import ChatTemplate, EvaluateOnly, FusionRunSpec
+from fusionrun.api.spec.evaluation import Benchmark, Evaluation, Grader
+from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.spec.servers import ServerSettings
+from fusionrun.api.spec.target import ChatTemplate, EvaluateOnly
 from fusionrun.api.stage import EvaluatedModel
 from fusionrun.errors import SpecError
 from fusionrun.plan.benchmarks.protocols import protocol_of

@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from fusionrun.api.evaluation import Benchmark, BenchmarkPreset, Grader, Window
-from fusionrun.api.models import Sampling, ServerOverride, ServerSettings
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec.evaluation import Benchmark, BenchmarkPreset, Grader, Window
+from fusionrun.api.spec.models import Sampling
+from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.spec.servers import ServerOverride, ServerSettings
 from fusionrun.plan import recipe
 from fusionrun.plan.benchmarks.expansion import benchmark_uri, default_window
 from fusionrun.plan.benchmarks.preset import BenchmarkData

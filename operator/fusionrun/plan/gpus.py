@@ -13,7 +13,7 @@ from decimal import ROUND_UP, Decimal
 from fnmatch import fnmatchcase
 from typing import TypeVar
 
-from fusionrun.api.models import Resources
+from fusionrun.api.spec.resources import Resources
 from fusionrun.settings import Accelerators
 
 GPU_SUFFIX = "/gpu"

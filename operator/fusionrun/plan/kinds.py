@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 from enum import Enum, StrEnum
 from functools import cache
 
-from fusionrun.api.evaluation import Grader
-from fusionrun.api.models import ModelEndpoint, Resources
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec.endpoints import ModelEndpoint
+from fusionrun.api.spec.evaluation import Grader
+from fusionrun.api.spec.resources import Resources
+from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.spec.training import Backend
 from fusionrun.api.stage import PreflightSubject, StageKind
-from fusionrun.api.training import Backend
 from fusionrun.settings import Images
 
 

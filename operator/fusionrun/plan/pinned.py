@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from fusionrun.api.artifacts import artifact_dir, claim_path, model_dir
-from fusionrun.api.models import Model
-from fusionrun.api.run_results import BenchmarkResult, GroupResult
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec.models import Model
+from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.status.results import BenchmarkResult, GroupResult
 from fusionrun.errors import PlanError
 from fusionrun.plan.stages import Plan
 

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
-from fusionrun.api.pods import EnvVar, PodSettings, Volume
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec.pods import EnvVar, PodSettings, Volume
+from fusionrun.api.spec.run import FusionRunSpec
 from fusionrun.errors import SpecError
 from fusionrun.plan.pods import ISOLATED_KEYS, Part, parts
 from fusionrun.settings import Settings

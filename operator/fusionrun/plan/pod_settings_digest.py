@@ -5,9 +5,10 @@ still wait starts again then.
 """
 
 from fusionrun.api.contract import Contract
-from fusionrun.api.evaluation import Judge
-from fusionrun.api.models import Source
-from fusionrun.api.spec import FusionRunSpec, MeasuredModel
+from fusionrun.api.spec.evaluation import Judge
+from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.spec.sources import Source
+from fusionrun.api.spec.target import MeasuredModel
 from fusionrun.api.stage import CLIENTS, PreflightSubject, StageKind
 from fusionrun.names import digest_of
 from fusionrun.plan.stages import JudgeServer, Stage

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from fusionrun.api.models import Resources
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec.resources import Resources
+from fusionrun.api.spec.run import FusionRunSpec
 from fusionrun.errors import SpecError
 from fusionrun.plan.gpus import gpu_count, gpu_limits
 from fusionrun.plan.servers import all_servers

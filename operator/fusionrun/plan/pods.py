@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from functools import cache, reduce
 from typing import Any, TypeVar
 
-from fusionrun.api.models import Endpoint, ServerOverride
-from fusionrun.api.pods import NodeRequirement, PodScheduling, PodSettings
-from fusionrun.api.spec import FusionRunSpec, MeasuredModel
+from fusionrun.api.spec.endpoints import Endpoint
+from fusionrun.api.spec.pods import NodeRequirement, PodScheduling, PodSettings
+from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.spec.servers import ServerOverride
+from fusionrun.api.spec.target import MeasuredModel
 from fusionrun.api.stage import EvaluatedModel, PreflightSubject, StageKind
 from fusionrun.plan.gpus import cost_per_hour
 from fusionrun.plan.kinds import Workload

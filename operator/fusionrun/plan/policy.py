@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from fusionrun.api.data import Task
-from fusionrun.api.harness import HARNESS_SCHEME
-from fusionrun.api.pods import PodSettings
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec.data import Task
+from fusionrun.api.spec.pods import PodSettings
+from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.tasks.harness import HARNESS_SCHEME
 from fusionrun.errors import SpecError
 from fusionrun.plan.credentials import credentials
 from fusionrun.plan.pod_size import too_large

@@ -27,8 +27,8 @@ table "Datasets". Sources of the schemas:
 from dataclasses import dataclass
 from math import ceil
 
-from fusionrun.api.data import PROMPTS_MAX, Columns, Preset, Subject, Task, TestsFrom, Turns
-from fusionrun.api.sizes import PUBLISHED
+from fusionrun.api.published.sizes import PUBLISHED
+from fusionrun.api.spec.data import PROMPTS_MAX, Columns, Preset, Subject, Task, TestsFrom, Turns
 
 FOUR_SOURCES = ("gemma-2-27b-it", "Mistral-Large-Instruct-2407", "Qwen2.5-72B-Instruct", "Llama-3.1-70B-Instruct")
 """Source: README, "Response Sampling"."""

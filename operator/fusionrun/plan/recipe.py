@@ -6,11 +6,12 @@ number that is in neither of them. ``plan.defaults`` turns the numbers into defa
 
 from dataclasses import dataclass
 
-from fusionrun.api.data import RewardMargin, Task
-from fusionrun.api.models import Calibration, CalibrationPair, Sampling, ScoreRange
-from fusionrun.api.spec import ChatTemplate, Family, MeasuredModel, Target
+from fusionrun.api.spec.data import RewardMargin, Task
+from fusionrun.api.spec.models import Sampling
+from fusionrun.api.spec.reward import Calibration, CalibrationPair, ScoreRange
+from fusionrun.api.spec.target import ChatTemplate, Family, MeasuredModel, Target
+from fusionrun.api.spec.training import Dpo, Sft
 from fusionrun.api.stage import TemplateName
-from fusionrun.api.training import Dpo, Sft
 
 ARMORM_URI = "hf://RLHFlow/ArmoRM-Llama3-8B-v0.1"
 """Source: README, "Data Construction": the reward model."""

@@ -1,11 +1,12 @@
 """The models and data sets that a spec names: where each is, and which stage fetches it."""
 
-from fusionrun.api.data import Columns, Dataset
-from fusionrun.api.evaluation import Benchmark, JudgeServed
-from fusionrun.api.harness import task_uri
-from fusionrun.api.models import Model
-from fusionrun.api.spec import FusionRunSpec, MeasuredModel
+from fusionrun.api.spec.data import Columns, Dataset
+from fusionrun.api.spec.evaluation import Benchmark, JudgeServed
+from fusionrun.api.spec.models import Model
+from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.spec.target import MeasuredModel
 from fusionrun.api.stage import Reference, ReferenceKind, StageKind, TemplateName
+from fusionrun.api.tasks.harness import task_uri
 from fusionrun.plan.benchmarks.lm_eval import harness_task
 from fusionrun.plan.presets import preset_data
 from fusionrun.plan.recipe import chat_template

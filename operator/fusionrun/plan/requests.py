@@ -6,9 +6,9 @@ A number of questions is unknown if neither the preset, ``maxPrompts`` nor ``pre
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from fusionrun.api.evaluation import Benchmark, Grader
-from fusionrun.api.protocol import Protocol
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec.evaluation import Benchmark, Grader
+from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.tasks.protocol import Protocol
 from fusionrun.plan.amounts import Amounts
 from fusionrun.plan.benchmarks.protocols import protocol_of
 from fusionrun.plan.benchmarks.table import benchmark_data

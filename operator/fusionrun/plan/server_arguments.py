@@ -6,7 +6,7 @@ A bare word is allowed only as the value of the argument before it: anywhere els
 import re
 from collections.abc import Iterator, Sequence
 
-from fusionrun.api.models import ALLOWED_VLLM_ARGS
+from fusionrun.api.spec.servers import ALLOWED_VLLM_ARGS
 
 _NUMBER = r"([0-9]+(\.[0-9]*)?|\.[0-9]+)[kKmMgG]?"
 _NAME = r"[A-Za-z0-9_-]+"

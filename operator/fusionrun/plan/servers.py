@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from fusionrun.api.evaluation import Evaluation
-from fusionrun.api.models import ServerSettings
-from fusionrun.api.spec import FusionRunSpec, MeasuredModel
+from fusionrun.api.spec.evaluation import Evaluation
+from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.spec.servers import ServerSettings
+from fusionrun.api.spec.target import MeasuredModel
 from fusionrun.plan.stages import Evaluated
 
 OF_EVALUATION = "evaluation.server"

@@ -5,7 +5,7 @@
 
 from collections.abc import Iterator
 
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec.run import FusionRunSpec
 from fusionrun.errors import SpecError
 from fusionrun.plan.pods import has_price
 from fusionrun.plan.stages import Plan

@@ -4,7 +4,7 @@ Every number here is an assumption but the data sheets of GPUs (``api.gpu_models
 derivations.
 """
 
-from fusionrun.api.gpu_models import H100, GpuModel
+from fusionrun.api.published.gpu_models import H100, GpuModel
 from fusionrun.plan.requests import Requests
 
 ASSUMED_GPU = H100

@@ -5,11 +5,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from math import ceil
 
-from fusionrun.api.estimate import Basis
-from fusionrun.api.gpu_models import GpuModel
-from fusionrun.api.models import Endpoint, Quota, Source
-from fusionrun.api.spec import FusionRunSpec, MeasuredModel
+from fusionrun.api.published.gpu_models import GpuModel
+from fusionrun.api.spec.endpoints import Endpoint, Quota
+from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.spec.sources import Source
+from fusionrun.api.spec.target import MeasuredModel
 from fusionrun.api.stage import EvaluatedModel, StageKind
+from fusionrun.api.status.estimate import Basis
 from fusionrun.plan import requests, speeds
 from fusionrun.plan.amounts import Amounts, amounts, total_rows
 from fusionrun.plan.references import measured_field

@@ -8,11 +8,13 @@ from typing import Any
 
 from fusionrun.api.artifacts import parameters_digest
 from fusionrun.api.contract import Contract
-from fusionrun.api.evaluation import Grader
-from fusionrun.api.models import ModelEndpoint, Resources, Source
-from fusionrun.api.spec import Family, MeasuredModel
+from fusionrun.api.spec.endpoints import ModelEndpoint
+from fusionrun.api.spec.evaluation import Grader
+from fusionrun.api.spec.resources import Resources
+from fusionrun.api.spec.sources import Source
+from fusionrun.api.spec.target import Family, MeasuredModel
+from fusionrun.api.spec.training import Backend
 from fusionrun.api.stage import EvaluatedModel, PlannedStage, PreflightSubject, Reference, StageKind
-from fusionrun.api.training import Backend
 from fusionrun.errors import PlanError
 from fusionrun.plan.gpus import gpu_limits
 from fusionrun.plan.kinds import KindTraits, stage_traits

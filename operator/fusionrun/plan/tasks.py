@@ -1,10 +1,11 @@
 """The task of a pod: the envelope here, the parameters from the family of the stage."""
 
 from fusionrun.api.artifacts import DIGEST_LENGTH, artifact_dir, run_dir
-from fusionrun.api.parameters import GenerateParameters, Parameters, VerifyParameters
-from fusionrun.api.spec import MeasuredModel
+from fusionrun.api.spec.target import MeasuredModel
 from fusionrun.api.stage import EvaluatedModel, StageKind
-from fusionrun.api.task import StageTask
+from fusionrun.api.tasks.parameters import Parameters
+from fusionrun.api.tasks.responses import GenerateParameters, VerifyParameters
+from fusionrun.api.tasks.task import StageTask
 from fusionrun.errors import PlanError
 from fusionrun.plan.families import (
     comparison,

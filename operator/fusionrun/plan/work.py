@@ -7,8 +7,9 @@ more replicas make the same one in less.
 from collections.abc import Iterator
 
 from fusionrun.api.contract import Contract
-from fusionrun.api.models import Source
-from fusionrun.api.spec import FusionRunSpec, MeasuredModel
+from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.spec.sources import Source
+from fusionrun.api.spec.target import MeasuredModel
 from fusionrun.api.stage import StageKind
 from fusionrun.names import digest_of
 from fusionrun.plan.families.responses import datasets_of

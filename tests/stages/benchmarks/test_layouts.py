@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from fusionrun.api.protocol import Layout
+from fusionrun.api.tasks.protocol import Layout
 from fusionrun_stages.benchmarks.reader import OPENERS
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.prompts.counts import PromptCounts

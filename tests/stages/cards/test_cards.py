@@ -9,11 +9,11 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
-from fusionrun.api.evaluation import BenchmarkPreset
-from fusionrun.api.run_results import BenchmarkResult, GroupResult, ModelDifference, ModelScore
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.results.values import Constructed, Prepared, SourceCounts
+from fusionrun.api.spec.evaluation import BenchmarkPreset
+from fusionrun.api.spec.run import FusionRunSpec
 from fusionrun.api.stage import TemplateName
-from fusionrun.api.values import Constructed, Prepared, SourceCounts
+from fusionrun.api.status.results import BenchmarkResult, GroupResult, ModelDifference, ModelScore
 from fusionrun.plan.defaults import fill
 from fusionrun_stages.cards import licences
 from fusionrun_stages.cards.dataset import build_dataset_card, build_sections

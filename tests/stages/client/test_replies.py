@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fusionrun.api.evaluation_records import Question
-from fusionrun.api.parameters import GenerateParameters
 from fusionrun.api.records import Response
+from fusionrun.api.tasks.responses import GenerateParameters
 from fusionrun_stages.client.chat import ChatClient
 from fusionrun_stages.client.completions import read_completion
 from fusionrun_stages.volume.parquet import read_rows, write_rows

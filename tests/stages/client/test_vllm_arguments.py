@@ -2,7 +2,7 @@
 
 import pytest
 
-from fusionrun.api.models import ALLOWED_VLLM_ARGS
+from fusionrun.api.spec.servers import ALLOWED_VLLM_ARGS
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fusionrun.api.demand import Demand, TrainingDemand
+from fusionrun.api.tasks.demand import Demand, TrainingDemand
 from fusionrun_stages.fit.architecture import Architecture
 from fusionrun_stages.fit.disk import items, table
 

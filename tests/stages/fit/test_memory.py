@@ -2,8 +2,8 @@
 
 import pytest
 
-from fusionrun.api.demand import RewardDemand, ServedDemand, TrainingDemand
-from fusionrun.api.training import Lora
+from fusionrun.api.spec.training import Lora
+from fusionrun.api.tasks.demand import RewardDemand, ServedDemand, TrainingDemand
 from fusionrun_stages.fit import memory
 from fusionrun_stages.fit.architecture import parameters_of, read_architecture
 from fusionrun_stages.fit.memory import GIB, Verdict

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fusionrun.api.protocol import Aggregation
+from fusionrun.api.tasks.protocol import Aggregation
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.harness.catalogue import Catalogue, hub_datasets, refusal
 from fusionrun_stages.harness.loading import choose_metrics, score_aggregation

@@ -6,7 +6,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from fusionrun.api.harness import HarnessModel, HarnessTask, HarnessTasks
+from fusionrun.api.tasks.harness import HarnessModel, HarnessTask, HarnessTasks
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.harness.download import pin_task
 from fusionrun_stages.harness.stage import measure_all, read_question_scores, read_score, result_files

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from fusionrun.api.evaluation_records import QuestionScore
-from fusionrun.api.harness import HarnessModel, HarnessSample, HarnessTask
-from fusionrun.api.protocol import Aggregation
+from fusionrun.api.tasks.harness import HarnessModel, HarnessSample, HarnessTask
+from fusionrun.api.tasks.protocol import Aggregation
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.harness.download import COMPLETE, pin_task
 from fusionrun_stages.harness.measure import measure

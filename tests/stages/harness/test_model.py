@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fusionrun.api.harness import HarnessModel
+from fusionrun.api.tasks.harness import HarnessModel
 from fusionrun_stages.client.counts import USELESS_MAX
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.harness.answers import StoredAnswers

@@ -2,8 +2,8 @@
 
 import pytest
 
-from fusionrun.api.harness import HarnessPin, HarnessTask, task_of, task_uri
 from fusionrun.api.stage import Reference, ReferenceKind
+from fusionrun.api.tasks.harness import HarnessPin, HarnessTask, task_of, task_uri
 from fusionrun_stages.resolving import references
 
 TASK = HarnessTask(name="own-name", task="mmlu_pro", few_shot=0, metric="exact_match,custom-extract")

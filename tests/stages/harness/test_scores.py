@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from fusionrun.api.harness import AnswerKind, HarnessAnswer
-from fusionrun.api.protocol import Aggregation
+from fusionrun.api.tasks.harness import AnswerKind, HarnessAnswer
+from fusionrun.api.tasks.protocol import Aggregation
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.harness.loading import set_few_shot
 from fusionrun_stages.harness.model import AnswerText, Likelihood

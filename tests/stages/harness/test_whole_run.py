@@ -6,14 +6,14 @@ from types import SimpleNamespace
 import pytest
 
 from fusionrun.api.artifacts import QUESTION_SCORES_FILE
-from fusionrun.api.evaluation import Grader
 from fusionrun.api.evaluation_records import Question, QuestionScore
-from fusionrun.api.evaluation_tasks import BenchmarkParameters, CompareParameters, EvaluateParameters
-from fusionrun.api.harness import HarnessTask
-from fusionrun.api.models import Sampling
-from fusionrun.api.parameters import PrepareParameters
-from fusionrun.api.protocol import Protocol
 from fusionrun.api.records import Prompt
+from fusionrun.api.spec.evaluation import Grader
+from fusionrun.api.spec.models import Sampling
+from fusionrun.api.tasks.evaluation import BenchmarkParameters, CompareParameters, EvaluateParameters
+from fusionrun.api.tasks.harness import HarnessTask
+from fusionrun.api.tasks.parameters import PrepareParameters
+from fusionrun.api.tasks.protocol import Protocol
 from fusionrun_stages import compare, evaluate, generate, prepare
 from fusionrun_stages.errors import InfrastructureError
 from fusionrun_stages.harness import stage

@@ -2,9 +2,9 @@
 
 import pytest
 
-from fusionrun.api.evaluation import Grader
 from fusionrun.api.evaluation_records import Question
 from fusionrun.api.records import Response
+from fusionrun.api.spec.evaluation import Grader
 from fusionrun_stages.judges.open import open_judge
 from fusionrun_stages.judges.protocol import JudgeProtocol, Reply
 from support.judges import FILES, protocol

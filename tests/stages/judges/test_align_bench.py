@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fusionrun.api.evaluation import Grader
+from fusionrun.api.spec.evaluation import Grader
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.judges.align_bench import last_braces, overall_rating, read_ratings
 from fusionrun_stages.judges.protocol import Judged, Reply

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fusionrun.api.evaluation import Grader
+from fusionrun.api.spec.evaluation import Grader
 from fusionrun_stages.judges.alpaca_eval import first_preference, is_switched
 from fusionrun_stages.judges.protocol import Judged, Reply
 

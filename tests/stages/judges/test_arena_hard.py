@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fusionrun.api.evaluation import Grader
+from fusionrun.api.spec.evaluation import Grader
 from fusionrun_stages.judges.arena_hard import battles, interval, read_verdict
 from fusionrun_stages.judges.protocol import Judged, Reply
 

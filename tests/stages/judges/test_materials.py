@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from fusionrun.api.evaluation import Grader
+from fusionrun.api.spec.evaluation import Grader
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.judges.open import open_judge
 from support.judges import ALIGN_BENCH, ARENA, CHATML, FILES, MT_BENCH, protocol

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fusionrun.api.evaluation import Grader
+from fusionrun.api.spec.evaluation import Grader
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.judges.protocol import Judged, Reply
 from fusionrun_stages.judges.ratings import RATING_MAX

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fusionrun.api.evaluation import Grader
+from fusionrun.api.spec.evaluation import Grader
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.judges.protocol import Judged, Reply
 

@@ -5,7 +5,7 @@ import torch
 import transformers
 import trl
 
-from fusionrun.api.parameters import DpoParameters, SftParameters
+from fusionrun.api.tasks.training import DpoParameters, SftParameters
 from fusionrun_stages import promote
 from fusionrun_stages.models.attention import attention_of, training_attention
 from fusionrun_stages.promote import HeldOutPair

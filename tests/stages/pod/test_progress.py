@@ -5,7 +5,7 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fusionrun.api.result import Progress
+from fusionrun.api.results.result import Progress
 from fusionrun_stages.pod.progress import Pusher, bounded
 from support.properties import quick
 

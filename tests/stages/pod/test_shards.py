@@ -7,7 +7,7 @@ import pytest
 
 from fusionrun.api.artifacts import ArtifactManifest, lease_name
 from fusionrun.api.records import SCHEMA_VERSION
-from fusionrun.api.values import Scored
+from fusionrun.api.results.values import Scored
 from fusionrun_stages.pod.lease import STALE_SECONDS, Holder, Lease, holder_of
 from fusionrun_stages.pod.shards import Worker, make_shards
 from fusionrun_stages.volume.manifest import write_manifest

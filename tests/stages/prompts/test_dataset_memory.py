@@ -16,7 +16,7 @@ from support.datasets import read_dataset
 MEASURE = """
 import sys
 rows, peak = 0, lambda: int(next(l for l in open("/proc/self/status") if l.startswith("VmHWM")).split()[1]) // 1024
-from fusionrun.api.parameters import DatasetParameters
+from fusionrun.api.tasks.parameters import DatasetParameters
 from fusionrun_stages.prompts.counts import PromptCounts
 from fusionrun_stages.prompts.dataset_rows import DatasetReader, open_dataset
 import pyarrow.parquet

@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from fusionrun.api.artifacts import stage_digest
-from fusionrun.api.data import Preset
 from fusionrun.api.records import Prompt, Response
-from fusionrun.api.spec import FusionRunSpec
-from fusionrun.api.task import StageTask
+from fusionrun.api.spec.data import Preset
+from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.tasks.task import StageTask
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.checks import check_spec
 from fusionrun.plan.defaults import fill

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fusionrun.api.data import Subject
+from fusionrun.api.spec.data import Subject
 from fusionrun_stages.prompts.subjects import subject_of
 
 CODE = [

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fusionrun.api.parameters import DatasetParameters
+from fusionrun.api.tasks.parameters import DatasetParameters
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.prompts.contamination import BenchmarkIndex
 from fusionrun_stages.prompts.dataset_rows import DatasetReader, open_dataset

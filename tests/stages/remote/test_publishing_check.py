@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fusionrun.api.parameters import PublishingCheckParameters
+from fusionrun.api.tasks.parameters import PublishingCheckParameters
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.remote.publishing_check import check_publishing, why_not
 from support.http_server import serving

@@ -4,7 +4,7 @@ import tracemalloc
 
 import pytest
 
-from fusionrun.api.parameters import ScoreParameters
+from fusionrun.api.tasks.responses import ScoreParameters
 from fusionrun_stages.reward.conversations import Conversation, make_batches, open_text_file, read_conversations
 from support.stage import prompt, response, write_inputs
 

@@ -4,16 +4,12 @@ import sys
 
 import pytest
 
-from fusionrun.api.models import Calibration, CalibrationPair, ScoreRange
-from fusionrun.api.parameters import (
-    PreflightParameters,
-    RewardCheckParameters,
-    RewardEndpointParameters,
-    ScoreParameters,
-)
 from fusionrun.api.records import Message, Score
+from fusionrun.api.results.values import Preflighted, Scored
+from fusionrun.api.spec.reward import Calibration, CalibrationPair, ScoreRange
 from fusionrun.api.stage import PreflightSubject
-from fusionrun.api.values import Preflighted, Scored
+from fusionrun.api.tasks.parameters import PreflightParameters, RewardCheckParameters
+from fusionrun.api.tasks.responses import RewardEndpointParameters, ScoreParameters
 from fusionrun_stages import preflight, score
 from fusionrun_stages.errors import InfrastructureError, ServerStalledError, UserError
 from fusionrun_stages.volume.parquet import read_rows

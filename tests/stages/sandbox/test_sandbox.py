@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from fusionrun.api.evaluation import Grader
-from fusionrun.api.parameters import VerifyParameters
 from fusionrun.api.records import Verdict
-from fusionrun.api.values import Verified
+from fusionrun.api.results.values import Verified
+from fusionrun.api.spec.evaluation import Grader
+from fusionrun.api.tasks.responses import VerifyParameters
 from fusionrun_stages import verify
 from fusionrun_stages.errors import InfrastructureError
 from fusionrun_stages.grade import DISTURBED, PROMPT_FAULT

@@ -6,9 +6,9 @@ import sys
 import pytest
 
 from fusionrun.api.artifacts import SOLUTIONS
-from fusionrun.api.evaluation import Grader
-from fusionrun.api.parameters import VerifyParameters
 from fusionrun.api.records import Prompt, Response, Verdict
+from fusionrun.api.spec.evaluation import Grader
+from fusionrun.api.tasks.responses import VerifyParameters
 from fusionrun_stages import prepare, verify
 from fusionrun_stages.volume.parquet import read_rows
 from support.stage import make_work, read_shards

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pytest
 
-from fusionrun.api.parameters import DpoParameters, SftParameters
+from fusionrun.api.tasks.training import DpoParameters, SftParameters
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.fit.sizes import checkpoint_bytes
 from fusionrun_stages.training import disk

@@ -10,8 +10,8 @@ import trl
 from datasets import Dataset
 from transformers import AutoModelForCausalLM
 
-from fusionrun.api.parameters import DpoParameters, SftParameters
 from fusionrun.api.stage import TemplateName
+from fusionrun.api.tasks.training import DpoParameters, SftParameters
 from fusionrun_stages import promote
 from fusionrun_stages.models.chat_template import TEMPLATE_ARGUMENTS
 from fusionrun_stages.promote import HeldOutPair

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fusionrun.api.parameters import MlflowParameters
+from fusionrun.api.tasks.training import MlflowParameters
 from fusionrun_stages.training import mlflow_run
 from fusionrun_stages.training.mlflow_run import MlflowRun
 from fusionrun_stages.training.trackers import Entry

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 from tensorboardX.proto import event_pb2
 
-from fusionrun.api.parameters import MlflowParameters, SftParameters
-from fusionrun.api.training import Tracker as TrackerName
+from fusionrun.api.spec.training import Tracker as TrackerName
+from fusionrun.api.tasks.training import MlflowParameters, SftParameters
 from fusionrun_stages.training import trackers as module
 from fusionrun_stages.training.mlflow_run import MlflowRun
 from fusionrun_stages.training.trackers import Entry, Sender, Trackers, hyperparameters, open_trackers

@@ -6,7 +6,7 @@ from accelerate.data_loader import SeedableRandomSampler
 from datasets import load_dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from fusionrun.api.parameters import DpoParameters, SftParameters
+from fusionrun.api.tasks.training import DpoParameters, SftParameters
 from fusionrun_stages.models.padding import drop_padding_mask
 from fusionrun_stages.training import ranks, trainers
 from fusionrun_stages.training.order import SortedSteps

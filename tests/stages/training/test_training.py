@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import pytest
 from transformers import GenerationConfig
 
-from fusionrun.api.mutable import SPEC_FIELDS, mutable_paths
-from fusionrun.api.parameters import DpoParameters, SftParameters
+from fusionrun.api.results.values import Trained
+from fusionrun.api.spec.mutable import SPEC_FIELDS, mutable_paths
+from fusionrun.api.spec.training import Offload
 from fusionrun.api.stage import StageKind
-from fusionrun.api.training import Offload
-from fusionrun.api.values import Trained
+from fusionrun.api.tasks.training import DpoParameters, SftParameters
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.fit.sizes import states
 from fusionrun_stages.training import checkpoints, ranks

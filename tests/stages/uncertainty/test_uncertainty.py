@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from fusionrun.api.power import prompts_needed
-from fusionrun.api.protocol import Aggregation, Unit
+from fusionrun.api.tasks.protocol import Aggregation, Unit
 from fusionrun_stages.uncertainty.corrections import holm
 from fusionrun_stages.uncertainty.intervals import interval, normal, wilson
 from fusionrun_stages.uncertainty.paired import Pair, compare

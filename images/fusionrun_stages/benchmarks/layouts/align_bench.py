@@ -5,7 +5,7 @@ FuseEval/IF-Eval/AlignBench, is a copy. The group of a question makes the means 
 score is the mean of reasoning and language, each the mean of its categories.
 """
 
-from fusionrun.api.parameters import DatasetParameters
+from fusionrun.api.tasks.parameters import DatasetParameters
 from fusionrun_stages.benchmarks.item import Item, Opened, optional_text, required_text
 from fusionrun_stages.benchmarks.source import Source
 from fusionrun_stages.prompts.bad_rows import BadRowError, RawRow

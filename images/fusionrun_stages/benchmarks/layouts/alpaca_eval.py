@@ -7,7 +7,7 @@ template of the judge). ``index`` of a question is its position in the file, fro
 
 from collections.abc import Iterator
 
-from fusionrun.api.parameters import DatasetParameters
+from fusionrun.api.tasks.parameters import DatasetParameters
 from fusionrun_stages.benchmarks.item import Item, Opened, optional_text, required_text
 from fusionrun_stages.benchmarks.source import Source
 from fusionrun_stages.errors import UserError

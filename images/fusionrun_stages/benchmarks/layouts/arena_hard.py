@@ -7,7 +7,7 @@ of AlpacaEval, with the identifier of the question in ``dataset``.
 
 from typing import Any
 
-from fusionrun.api.parameters import DatasetParameters
+from fusionrun.api.tasks.parameters import DatasetParameters
 from fusionrun_stages.benchmarks.item import Item, Opened, optional_text, required_text
 from fusionrun_stages.benchmarks.source import Source
 from fusionrun_stages.errors import UserError

@@ -4,7 +4,7 @@ Source: evalplus/evalplus, ``HumanEvalPlus.jsonl.gz`` and ``MbppPlus.jsonl.gz`` 
 mbppplus_release); SLIT-AI/FuseChat-3.0, FuseEval/Code-Eval/eval_plus/data, has them without ``.gz``.
 """
 
-from fusionrun.api.parameters import DatasetParameters
+from fusionrun.api.tasks.parameters import DatasetParameters
 from fusionrun_stages.benchmarks.item import Item, Opened, required_text
 from fusionrun_stages.benchmarks.source import Source
 from fusionrun_stages.prompts.bad_rows import BadRowError, RawRow

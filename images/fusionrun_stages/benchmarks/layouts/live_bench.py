@@ -9,8 +9,8 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
-from fusionrun.api.evaluation import Grader
-from fusionrun.api.parameters import DatasetParameters
+from fusionrun.api.spec.evaluation import Grader
+from fusionrun.api.tasks.parameters import DatasetParameters
 from fusionrun_stages.benchmarks.item import Item, Opened, optional_text, required_text, required_texts
 from fusionrun_stages.benchmarks.layouts.live_code_bench import tests_of
 from fusionrun_stages.benchmarks.source import Source

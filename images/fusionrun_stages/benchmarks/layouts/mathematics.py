@@ -7,7 +7,7 @@ the solution.
 
 import re
 
-from fusionrun.api.parameters import DatasetParameters
+from fusionrun.api.tasks.parameters import DatasetParameters
 from fusionrun_stages.benchmarks.item import Item, Opened, optional_text, required_text
 from fusionrun_stages.benchmarks.source import Source
 from fusionrun_stages.prompts.bad_rows import BadRowError, RawRow

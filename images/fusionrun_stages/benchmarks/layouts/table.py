@@ -1,7 +1,7 @@
 """A table whose columns the spec names: a user's own benchmark. Equal questions are dropped, as in data sets."""
 
-from fusionrun.api.evaluation import BenchmarkColumns, Grader
-from fusionrun.api.parameters import DatasetParameters
+from fusionrun.api.spec.evaluation import BenchmarkColumns, Grader
+from fusionrun.api.tasks.parameters import DatasetParameters
 from fusionrun_stages.benchmarks.item import Item, Opened
 from fusionrun_stages.benchmarks.options import letter_of, read_options
 from fusionrun_stages.benchmarks.source import Source

@@ -4,8 +4,8 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from fusionrun.api.evaluation import Grader
 from fusionrun.api.evaluation_records import Question
+from fusionrun.api.spec.evaluation import Grader
 from fusionrun_stages.errors import InfrastructureError
 from fusionrun_stages.grade import DISTURBED, Grade, disturbed, unusable
 from fusionrun_stages.grading.coding.grading import check_that_programs_run, isolation

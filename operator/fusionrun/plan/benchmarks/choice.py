@@ -9,8 +9,8 @@ FuseEval removes the default system message of Qwen2.5's template. A request can
 
 from dataclasses import replace
 
-from fusionrun.api.evaluation import BenchmarkPreset, Grader
-from fusionrun.api.protocol import Layout, PromptForm
+from fusionrun.api.spec.evaluation import BenchmarkPreset, Grader
+from fusionrun.api.tasks.protocol import Layout, PromptForm
 from fusionrun.plan.benchmarks.preset import BenchmarkData, greedy
 
 _TEMPLATE = """\

@@ -9,9 +9,9 @@ The texts that end a response are those of eval_plus without the special tokens:
 from dataclasses import replace
 from datetime import date
 
-from fusionrun.api.evaluation import BenchmarkPreset, Grader
-from fusionrun.api.protocol import Layout, PromptForm
-from fusionrun.api.spec import Family
+from fusionrun.api.spec.evaluation import BenchmarkPreset, Grader
+from fusionrun.api.spec.target import Family
+from fusionrun.api.tasks.protocol import Layout, PromptForm
 from fusionrun.plan.benchmarks.preset import BenchmarkData, greedy, sampled
 
 _FENCE = "```"

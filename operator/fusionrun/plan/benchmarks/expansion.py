@@ -1,7 +1,7 @@
 """The benchmarks of a spec: those that it lists, and those that ``evaluation.preset`` adds."""
 
-from fusionrun.api.evaluation import Benchmark, Evaluation, Window
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec.evaluation import Benchmark, Evaluation, Window
+from fusionrun.api.spec.run import FusionRunSpec
 from fusionrun.plan.benchmarks.table import SETS, benchmark_data
 
 

@@ -8,9 +8,9 @@ Llama 3.1 and 3.2 adds; the base model is measured with its own template. MT-Ben
 model with transformers, which may add the nucleus of the model's own generation config; here top-p is 1.
 """
 
-from fusionrun.api.evaluation import BenchmarkPreset, Grader
-from fusionrun.api.protocol import Aggregation, JudgeRequest, Layout, PromptForm, Unit
-from fusionrun.api.spec import Family
+from fusionrun.api.spec.evaluation import BenchmarkPreset, Grader
+from fusionrun.api.spec.target import Family
+from fusionrun.api.tasks.protocol import Aggregation, JudgeRequest, Layout, PromptForm, Unit
 from fusionrun.plan.benchmarks.preset import LLAMA, QWEN_SYSTEM, BenchmarkData, greedy, sampled
 
 _QWEN = {Family.QWEN_2_5: PromptForm(system=QWEN_SYSTEM)}

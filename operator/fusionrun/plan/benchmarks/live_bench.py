@@ -4,8 +4,8 @@ Source of the protocol: SLIT-AI/FuseChat-3.0, FuseEval/General-Eval/LiveBench (r
 The score is the mean of six categories, each the mean of its tasks.
 """
 
-from fusionrun.api.evaluation import BenchmarkPreset, Grader
-from fusionrun.api.protocol import Aggregation, Layout
+from fusionrun.api.spec.evaluation import BenchmarkPreset, Grader
+from fusionrun.api.tasks.protocol import Aggregation, Layout
 from fusionrun.plan.benchmarks.preset import BenchmarkData, greedy
 
 PRESETS = {

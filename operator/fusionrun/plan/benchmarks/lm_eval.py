@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from fusionrun.api.evaluation import Benchmark, Grader
-from fusionrun.api.harness import HarnessTask
-from fusionrun.api.protocol import Protocol
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec.evaluation import Benchmark, Grader
+from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.tasks.harness import HarnessTask
+from fusionrun.api.tasks.protocol import Protocol
 from fusionrun.plan.benchmarks.preset import greedy
 
 LM_EVAL = "lm-eval"

@@ -7,9 +7,9 @@ QwenLM/Qwen2.5-Math. Greedy decoding without examples. A truncated response with
 
 from dataclasses import replace
 
-from fusionrun.api.evaluation import BenchmarkPreset, Grader
-from fusionrun.api.protocol import Layout, PromptForm
-from fusionrun.api.spec import Family
+from fusionrun.api.spec.evaluation import BenchmarkPreset, Grader
+from fusionrun.api.spec.target import Family
+from fusionrun.api.tasks.protocol import Layout, PromptForm
 from fusionrun.plan.benchmarks.preset import BenchmarkData, greedy
 
 _INSTRUCTION = r"Please reason step by step, and put your final answer within \boxed{}."

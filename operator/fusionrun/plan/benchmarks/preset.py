@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
-from fusionrun.api.evaluation import Grader
-from fusionrun.api.models import Sampling
-from fusionrun.api.protocol import Aggregation, JudgeRequest, Layout, PromptForm, Unit
-from fusionrun.api.spec import Family
+from fusionrun.api.spec.evaluation import Grader
+from fusionrun.api.spec.models import Sampling
+from fusionrun.api.spec.target import Family
+from fusionrun.api.tasks.protocol import Aggregation, JudgeRequest, Layout, PromptForm, Unit
 
 
 def greedy(max_tokens: int) -> Sampling:

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from fusionrun.api.evaluation import Benchmark, BenchmarkColumns, Grader, Judge
-from fusionrun.api.models import Sampling
-from fusionrun.api.protocol import JudgeRequest, PromptForm, Protocol, Unit
-from fusionrun.api.spec import Family, FusionRunSpec
+from fusionrun.api.spec.evaluation import Benchmark, BenchmarkColumns, Grader, Judge
+from fusionrun.api.spec.models import Sampling
+from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.spec.target import Family
+from fusionrun.api.tasks.protocol import JudgeRequest, PromptForm, Protocol, Unit
 from fusionrun.errors import PlanError
 from fusionrun.plan import recipe
 from fusionrun.plan.benchmarks.lm_eval import harness_task, task_protocol, with_questions

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fusionrun.api.evaluation import BenchmarkPreset
-from fusionrun.api.models import Sampling
+from fusionrun.api.spec.evaluation import BenchmarkPreset
+from fusionrun.api.spec.models import Sampling
 from fusionrun.plan.benchmarks.preset import BenchmarkData
 from fusionrun.plan.benchmarks.table import PAPER, benchmark_data
 

@@ -1,6 +1,6 @@
 """All presets of benchmarks, and the paper's set of them."""
 
-from fusionrun.api.evaluation import BenchmarkPreset, EvaluationPreset
+from fusionrun.api.spec.evaluation import BenchmarkPreset, EvaluationPreset
 from fusionrun.plan.benchmarks import choice, coding, judged, live_bench, mathematics
 from fusionrun.plan.benchmarks.preset import BenchmarkData
 

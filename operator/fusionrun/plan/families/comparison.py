@@ -1,9 +1,9 @@
 """The stage that compares the evaluated models question by question: ``compare``."""
 
 from fusionrun.api.artifacts import QUESTION_SCORES_FILE
-from fusionrun.api.evaluation_tasks import CompareParameters
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec.run import FusionRunSpec
 from fusionrun.api.stage import EvaluatedModel, StageKind
+from fusionrun.api.tasks.evaluation import CompareParameters
 from fusionrun.plan.families.evaluation import benchmark_parameters, evaluate_stage, evaluated_models
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.stages import Evaluated, Stage, model_name, stage_name

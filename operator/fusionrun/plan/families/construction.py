@@ -4,10 +4,10 @@ from typing import Any
 
 from fusionrun.api import artifacts
 from fusionrun.api.artifacts import manifest_paths
-from fusionrun.api.models import Source
-from fusionrun.api.parameters import ConstructParameters, SourceInputs
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.spec.sources import Source
 from fusionrun.api.stage import StageKind
+from fusionrun.api.tasks.parameters import ConstructParameters, SourceInputs
 from fusionrun.errors import PlanError
 from fusionrun.plan.families.judging import verdicts_stages
 from fusionrun.plan.families.prompts import PROMPTS, prompt_inputs, solutions_verdicts

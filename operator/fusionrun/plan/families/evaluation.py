@@ -3,13 +3,14 @@
 from typing import Any
 
 from fusionrun.api import artifacts
-from fusionrun.api.evaluation import Grader
-from fusionrun.api.evaluation_tasks import BenchmarkParameters, EvaluateParameters
-from fusionrun.api.harness import HarnessTasks
-from fusionrun.api.models import ServerSettings
-from fusionrun.api.parameters import GenerateParameters, VerifyParameters
-from fusionrun.api.spec import FusionRunSpec, MeasuredModel
+from fusionrun.api.spec.evaluation import Grader
+from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.spec.servers import ServerSettings
+from fusionrun.api.spec.target import MeasuredModel
 from fusionrun.api.stage import EvaluatedModel, StageKind
+from fusionrun.api.tasks.evaluation import BenchmarkParameters, EvaluateParameters
+from fusionrun.api.tasks.harness import HarnessTasks
+from fusionrun.api.tasks.responses import GenerateParameters, VerifyParameters
 from fusionrun.plan.benchmarks.lm_eval import harness_tasks, task_digest
 from fusionrun.plan.benchmarks.protocols import (
     asked_protocols,

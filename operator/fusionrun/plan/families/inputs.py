@@ -1,8 +1,8 @@
 """Stages that pin and download what a run reads: ``resolve`` and ``fetch``."""
 
 from fusionrun.api.artifacts import model_dir
-from fusionrun.api.parameters import FetchParameters, ResolveParameters
 from fusionrun.api.stage import StageKind
+from fusionrun.api.tasks.parameters import FetchParameters, ResolveParameters
 from fusionrun.plan.demand import demand_of
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.references import References

@@ -6,11 +6,11 @@ They are planned for each evaluated model, after its responses and before its sc
 from typing import Any
 
 from fusionrun.api import artifacts
-from fusionrun.api.evaluation import Judge
-from fusionrun.api.evaluation_tasks import BenchmarkParameters, JudgeParameters
-from fusionrun.api.protocol import Protocol
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec.evaluation import Judge
+from fusionrun.api.spec.run import FusionRunSpec
 from fusionrun.api.stage import StageKind
+from fusionrun.api.tasks.evaluation import BenchmarkParameters, JudgeParameters
+from fusionrun.api.tasks.protocol import Protocol
 from fusionrun.errors import PlanError
 from fusionrun.plan.benchmarks.protocols import judgement_digest, protocols_of
 from fusionrun.plan.families.prompts import benchmarks_stage

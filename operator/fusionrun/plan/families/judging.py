@@ -3,12 +3,12 @@
 from typing import Any
 
 from fusionrun.api import artifacts
-from fusionrun.api.data import Generation, Task
-from fusionrun.api.evaluation import Grader
-from fusionrun.api.models import Source, SourceType
-from fusionrun.api.parameters import RewardEndpointParameters, ScoreParameters, VerifyParameters
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec.data import Generation, Task
+from fusionrun.api.spec.evaluation import Grader
+from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.spec.sources import Source, SourceType
 from fusionrun.api.stage import StageKind
+from fusionrun.api.tasks.responses import RewardEndpointParameters, ScoreParameters, VerifyParameters
 from fusionrun.errors import PlanError
 from fusionrun.plan.families.prompts import PROMPTS, datasets_with_solutions
 from fusionrun.plan.families.responses import (

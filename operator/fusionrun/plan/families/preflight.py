@@ -9,12 +9,12 @@ from dataclasses import replace
 from typing import Any
 
 from fusionrun.api.artifacts import parameters_digest, stage_digest
-from fusionrun.api.models import Source
-from fusionrun.api.parameters import PreflightParameters, PublishingCheckParameters, RewardCheckParameters
-from fusionrun.api.pods import PodScheduling
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec.pods import PodScheduling
+from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.spec.sources import Source
+from fusionrun.api.spec.training import Sft
 from fusionrun.api.stage import EvaluatedModel, PreflightSubject, StageKind
-from fusionrun.api.training import Sft
+from fusionrun.api.tasks.parameters import PreflightParameters, PublishingCheckParameters, RewardCheckParameters
 from fusionrun.errors import PlanError
 from fusionrun.plan.families import publishing, training
 from fusionrun.plan.families.judging import called_reward

@@ -4,12 +4,13 @@ from typing import Any
 
 from fusionrun.api import artifacts
 from fusionrun.api.artifacts import canonical
-from fusionrun.api.data import Dataset, TestsFrom
-from fusionrun.api.evaluation import Benchmark, BenchmarkColumns
-from fusionrun.api.parameters import DatasetParameters, PrepareParameters
-from fusionrun.api.protocol import Protocol
-from fusionrun.api.spec import Family, FusionRunSpec
+from fusionrun.api.spec.data import Dataset, TestsFrom
+from fusionrun.api.spec.evaluation import Benchmark, BenchmarkColumns
+from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.spec.target import Family
 from fusionrun.api.stage import StageKind
+from fusionrun.api.tasks.parameters import DatasetParameters, PrepareParameters
+from fusionrun.api.tasks.protocol import Protocol
 from fusionrun.plan.benchmarks.lm_eval import with_questions
 from fusionrun.plan.benchmarks.protocols import asked_protocols, question_digest, text_digest
 from fusionrun.plan.pinned import PinnedPlan

@@ -4,10 +4,10 @@ import json
 
 from fusionrun.api import artifacts
 from fusionrun.api.artifacts import claim_path
-from fusionrun.api.mutable import MUTABLE_FIELDS
-from fusionrun.api.parameters import PublishParameters
-from fusionrun.api.spec import FusionRunSpec, Publish
+from fusionrun.api.spec.mutable import MUTABLE_FIELDS
+from fusionrun.api.spec.run import FusionRunSpec, Publish
 from fusionrun.api.stage import EvaluatedModel, StageKind
+from fusionrun.api.tasks.parameters import PublishParameters
 from fusionrun.errors import PlanError
 from fusionrun.plan.benchmarks.protocols import protocols_of
 from fusionrun.plan.families.comparison import COMPARE

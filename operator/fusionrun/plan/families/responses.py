@@ -4,12 +4,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from fusionrun.api import artifacts
-from fusionrun.api.data import Dataset
-from fusionrun.api.models import ModelEndpoint, Sampling, ServerSettings, Source, SourceType
-from fusionrun.api.parameters import GenerateParameters, SamplingParameters
 from fusionrun.api.pod import API_KEY_ENV
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec.data import Dataset
+from fusionrun.api.spec.endpoints import ModelEndpoint
+from fusionrun.api.spec.models import Sampling
+from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.spec.servers import ServerSettings
+from fusionrun.api.spec.sources import Source, SourceType
 from fusionrun.api.stage import StageKind, TemplateName
+from fusionrun.api.tasks.responses import GenerateParameters, SamplingParameters
 from fusionrun.errors import PlanError
 from fusionrun.plan import recipe
 from fusionrun.plan.families.prompts import PROMPTS, prompt_inputs, solutions_verdicts

@@ -3,10 +3,11 @@
 from typing import Any
 
 from fusionrun.api import artifacts
-from fusionrun.api.parameters import DpoParameters, MlflowParameters, PromoteParameters, SftParameters
-from fusionrun.api.spec import Family, FusionRunSpec
+from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.spec.target import Family
+from fusionrun.api.spec.training import Sft, Tracker
 from fusionrun.api.stage import StageKind
-from fusionrun.api.training import Sft, Tracker
+from fusionrun.api.tasks.training import DpoParameters, MlflowParameters, PromoteParameters, SftParameters
 from fusionrun.plan.families.construction import CONSTRUCT
 from fusionrun.plan.gpus import devices_of, for_one_gpu
 from fusionrun.plan.pinned import PinnedPlan

@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Any
 
 from fusionrun.api.artifacts import MOUNT_PATH
-from fusionrun.api.status import LOG_TAIL_CHARACTERS, Reason, StageState, StageStatus
+from fusionrun.api.status.conditions import Reason
+from fusionrun.api.status.stages import LOG_TAIL_CHARACTERS, StageState, StageStatus
 from fusionrun.objects.logs import log_directory
 from fusionrun.plan.pod_settings_digest import pod_settings_digest
 from fusionrun.plan.stages import Stage

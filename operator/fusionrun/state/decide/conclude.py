@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.spec.run import FusionRunSpec
 from fusionrun.api.stage import StageKind
-from fusionrun.api.status import ConditionStatus, ConditionType, FusionRunStatus, Reason, StageState, StageStatus
+from fusionrun.api.status.conditions import ConditionStatus, ConditionType, Reason
+from fusionrun.api.status.run import FusionRunStatus
+from fusionrun.api.status.stages import StageState, StageStatus
 from fusionrun.names import ANNOTATION_RETRY
 from fusionrun.plan.stages import Stage
 from fusionrun.state.decide.budget import UsedUp, next_check, used_up

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from fusionrun.api.estimate import Estimate
-from fusionrun.api.models import Manifest
-from fusionrun.api.run_results import BenchmarkResult, DatasetSummary
+from fusionrun.api.contract import Manifest
 from fusionrun.api.stage import StageKind
-from fusionrun.api.status import Reason, StageState, StageStatus
+from fusionrun.api.status.conditions import Reason
+from fusionrun.api.status.estimate import Estimate
+from fusionrun.api.status.results import BenchmarkResult, DatasetSummary
+from fusionrun.api.status.stages import StageState, StageStatus
 from fusionrun.plan.gpus import gpus_of
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.pod_size import NodeGpus

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from fusionrun.api.status import Reason
+from fusionrun.api.status.conditions import Reason
 from fusionrun.names import ANNOTATION_RETRY
 from fusionrun.plan.stages import Stage
 from fusionrun.state.decide.attempts import failed

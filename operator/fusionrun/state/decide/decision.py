@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from fusionrun.api.models import Manifest
-from fusionrun.api.status import FusionRunStatus
+from fusionrun.api.contract import Manifest
+from fusionrun.api.status.run import FusionRunStatus
 from fusionrun.state.observe.object_ref import ObjectRef
 from fusionrun.state.report.events import Event
 

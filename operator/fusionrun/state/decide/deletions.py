@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from fusionrun.api.spec import DEFAULT_TTL_SECONDS, FAILED_STAGE_TTL_FACTOR
-from fusionrun.api.status import FusionRunStatus, StageState
+from fusionrun.api.spec.run import DEFAULT_TTL_SECONDS, FAILED_STAGE_TTL_FACTOR
+from fusionrun.api.status.run import FusionRunStatus
+from fusionrun.api.status.stages import StageState
 from fusionrun.state.observe.live_objects import LiveObjects
 from fusionrun.state.observe.object_fields import is_deleting, parse_time, pod_ended, stage_of
 from fusionrun.state.observe.object_ref import ObjectRef, ref_of

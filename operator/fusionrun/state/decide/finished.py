@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from fusionrun.api.status import StageState
+from fusionrun.api.status.stages import StageState
 from fusionrun.state.decide.decision import Decision
 from fusionrun.state.decide.deletions import expired, lost_pods
 from fusionrun.state.decide.run_input import RunInput

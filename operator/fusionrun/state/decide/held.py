@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from fusionrun import __version__, names
-from fusionrun.api.status import Reason, StageState, StageStatus
+from fusionrun.api.status.conditions import Reason
+from fusionrun.api.status.stages import StageState, StageStatus
 from fusionrun.state.decide.decision import Decision
 from fusionrun.state.decide.run_input import RunInput
 from fusionrun.state.observe.accepted_run import accepted_by

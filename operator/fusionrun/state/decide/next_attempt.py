@@ -3,7 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
-from fusionrun.api.status import LOG_TAIL_CHARACTERS, Reason, StageStatus
+from fusionrun.api.status.conditions import Reason
+from fusionrun.api.status.stages import LOG_TAIL_CHARACTERS, StageStatus
 from fusionrun.plan.stages import Stage
 from fusionrun.state.decide.context import Context, Outcomes, StageOutcome
 from fusionrun.state.decide.retries import may_follow, numbers_after, seconds_left

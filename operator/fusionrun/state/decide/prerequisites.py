@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from fusionrun.api.models import Manifest
-from fusionrun.api.pods import PodSettings
-from fusionrun.api.spec import FusionRunSpec, Scheduling
-from fusionrun.api.status import Reason
-from fusionrun.api.training import Backend
+from fusionrun.api.contract import Manifest
+from fusionrun.api.spec.pods import PodSettings
+from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.spec.scheduling import Scheduling
+from fusionrun.api.spec.training import Backend
+from fusionrun.api.status.conditions import Reason
 from fusionrun.objects import server_key
 from fusionrun.plan.credentials import credentials
 from fusionrun.plan.defaults import fill

@@ -3,10 +3,11 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from fusionrun.api.evaluation_tasks import CompareParameters, EvaluateParameters
-from fusionrun.api.run_results import BenchmarkResult
 from fusionrun.api.stage import StageKind
-from fusionrun.api.status import Reason, StageState
+from fusionrun.api.status.conditions import Reason
+from fusionrun.api.status.results import BenchmarkResult
+from fusionrun.api.status.stages import StageState
+from fusionrun.api.tasks.evaluation import CompareParameters, EvaluateParameters
 from fusionrun.plan.families.evaluation import evaluated_models
 from fusionrun.plan.kinds import Report
 from fusionrun.plan.stages import Stage, model_name

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from fusionrun.api.status import Reason, StageState, StageStatus
+from fusionrun.api.status.conditions import Reason
+from fusionrun.api.status.stages import StageState, StageStatus
 from fusionrun.plan.durations import expected_seconds
 from fusionrun.plan.schedule import Activity, schedule
 from fusionrun.plan.stages import Stage

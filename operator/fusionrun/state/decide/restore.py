@@ -9,10 +9,11 @@ from dataclasses import replace
 from datetime import timedelta
 
 from fusionrun import names
-from fusionrun.api.models import Manifest
+from fusionrun.api.contract import Manifest
 from fusionrun.api.stage import StageKind
-from fusionrun.api.status import Reason, StageState
-from fusionrun.api.task import task_digest
+from fusionrun.api.status.conditions import Reason
+from fusionrun.api.status.stages import StageState
+from fusionrun.api.tasks.task import task_digest
 from fusionrun.objects.deployment import PORT
 from fusionrun.plan.stages import Stage
 from fusionrun.plan.tasks import served_model

@@ -7,7 +7,8 @@ end of a failed attempt to the start of the next one: a failure is counted when 
 from datetime import datetime, timedelta
 from typing import Any
 
-from fusionrun.api.status import Reason, StageStatus
+from fusionrun.api.status.conditions import Reason
+from fusionrun.api.status.stages import StageStatus
 from fusionrun.plan.stages import Stage
 from fusionrun.state.decide.context import Context
 from fusionrun.state.observe.failures import OUT_OF_MEMORY_RETRIES, Failure, checkpoint_step

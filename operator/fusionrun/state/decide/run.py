@@ -11,11 +11,12 @@ from datetime import datetime
 from pydantic import ValidationError
 
 from fusionrun import names
-from fusionrun.api.estimate import Estimate
-from fusionrun.api.models import Manifest
-from fusionrun.api.result import StageResult
+from fusionrun.api.contract import Manifest
+from fusionrun.api.results.result import StageResult
 from fusionrun.api.stage import PREFLIGHT_TRAINING, PREPARE_BENCHMARKS, StageKind
-from fusionrun.api.status import FusionRunStatus, Reason
+from fusionrun.api.status.conditions import Reason
+from fusionrun.api.status.estimate import Estimate
+from fusionrun.api.status.run import FusionRunStatus
 from fusionrun.errors import ContractError, SpecError
 from fusionrun.plan.build import build_plan
 from fusionrun.plan.demand import gpu_memory, gpu_memory_of_parts, gpu_of_nodes

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from fusionrun.api.status import FusionRunStatus
+from fusionrun.api.status.run import FusionRunStatus
 from fusionrun.settings import Settings
 from fusionrun.state.decide.decision import Decision
 from fusionrun.state.decide.run_retry import last_value

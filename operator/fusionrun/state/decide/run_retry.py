@@ -12,20 +12,10 @@ Argo Workflows (``argo retry``) and Kubernetes (``kubectl rollout restart``, an 
 from collections.abc import Callable, Iterator
 from datetime import datetime
 
-from fusionrun.api.models import Manifest
-from fusionrun.api.status import (
-    RETRIES_MAX,
-    RETRY_CHARACTERS,
-    RETRY_MESSAGE_CHARACTERS,
-    Condition,
-    ConditionStatus,
-    ConditionType,
-    FusionRunStatus,
-    Reason,
-    Retry,
-    StageState,
-    StageStatus,
-)
+from fusionrun.api.contract import Manifest
+from fusionrun.api.status.conditions import Condition, ConditionStatus, ConditionType, Reason
+from fusionrun.api.status.run import RETRIES_MAX, RETRY_CHARACTERS, RETRY_MESSAGE_CHARACTERS, FusionRunStatus, Retry
+from fusionrun.api.status.stages import StageState, StageStatus
 from fusionrun.names import ANNOTATION_RETRY
 from fusionrun.state.observe.object_fields import format_time
 from fusionrun.state.observe.observed import Observed

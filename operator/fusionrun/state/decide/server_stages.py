@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from fusionrun.api.status import Reason, StageState
+from fusionrun.api.status.conditions import Reason
+from fusionrun.api.status.stages import StageState
 from fusionrun.plan.stages import Stage
 from fusionrun.state.decide.attempts import failed, report_ignored_queue, running, server_restarts, status_of
 from fusionrun.state.decide.context import Context, Outcomes, StageOutcome

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from fusionrun.api.status import StageState, StageStatus
+from fusionrun.api.status.stages import StageState, StageStatus
 from fusionrun.plan.graph import needed
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.stages import Stage

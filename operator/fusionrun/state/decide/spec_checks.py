@@ -3,8 +3,8 @@
 from pydantic import ValidationError
 
 from fusionrun import __version__
-from fusionrun.api.spec import FusionRunSpec
-from fusionrun.api.status import Reason
+from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.status.conditions import Reason
 from fusionrun.errors import SpecError
 from fusionrun.plan.checks import check_security, check_spec
 from fusionrun.plan.pod_size import too_large

@@ -5,7 +5,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
 from fusionrun.api.stage import StageKind
-from fusionrun.api.status import Reason, StageState, StageStatus
+from fusionrun.api.status.conditions import Reason
+from fusionrun.api.status.stages import StageState, StageStatus
 from fusionrun.plan.stages import Stage
 from fusionrun.state.decide.context import Context, Outcomes, StageOutcome
 from fusionrun.state.decide.deadlines import with_deadlines

@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
-from fusionrun.api.status import StageWork
-from fusionrun.api.values import bounded
+from fusionrun.api.status.stages import StageWork
+from fusionrun.api.storable import bounded
 from fusionrun.plan.stages import Stage
 from fusionrun.plan.work import work_digest
 from fusionrun.state.decide.context import Context

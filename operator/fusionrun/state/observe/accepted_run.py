@@ -19,14 +19,14 @@ from pydantic import ValidationError
 
 from fusionrun import __version__, names
 from fusionrun.api.artifacts import digests
-from fusionrun.api.models import Manifest
-from fusionrun.api.mutable import with_mutable_fields
-from fusionrun.api.parameters import ResolveParameters
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.contract import Manifest
+from fusionrun.api.results.values import Resolved
+from fusionrun.api.spec.mutable import with_mutable_fields
+from fusionrun.api.spec.run import FusionRunSpec
 from fusionrun.api.stage import PlannedStage
-from fusionrun.api.status import FusionRunStatus
-from fusionrun.api.task import decode_task, task_digest
-from fusionrun.api.values import Resolved
+from fusionrun.api.status.run import FusionRunStatus
+from fusionrun.api.tasks.parameters import ResolveParameters
+from fusionrun.api.tasks.task import decode_task, task_digest
 from fusionrun.errors import ContractError
 from fusionrun.objects import meta
 from fusionrun.plan.defaults import fill

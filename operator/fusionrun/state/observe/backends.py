@@ -1,8 +1,8 @@
 """Which kind of object trains: what each backend needs in the cluster, and the choice of ``training.backend: Auto``."""
 
-from fusionrun.api.models import Manifest
-from fusionrun.api.spec import FusionRunSpec
-from fusionrun.api.training import Backend, GangScheduler
+from fusionrun.api.contract import Manifest
+from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.spec.training import Backend, GangScheduler
 from fusionrun.state.observe.object_ref import ObjectRef
 
 

@@ -7,8 +7,8 @@ GPUs until a timeout.
 
 from datetime import datetime, timedelta
 
-from fusionrun.api.models import Manifest
-from fusionrun.api.status import Reason
+from fusionrun.api.contract import Manifest
+from fusionrun.api.status.conditions import Reason
 from fusionrun.state.observe.failures import Failure
 from fusionrun.state.observe.object_fields import container_statuses, is_deleting, is_suspended, parse_time, pod_phase
 from fusionrun.state.observe.workloads import Workload

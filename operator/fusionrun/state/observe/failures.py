@@ -10,10 +10,11 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fusionrun.api.models import Manifest
+from fusionrun.api.contract import Manifest
 from fusionrun.api.pod import COMPLETION_INDEX_ANNOTATION, EXIT_SIGTERM, EXIT_USER_ERROR
-from fusionrun.api.result import STOPPED, Outcome, StageResult, decode_result
-from fusionrun.api.status import LOG_TAIL_CHARACTERS, Reason
+from fusionrun.api.results.result import STOPPED, Outcome, StageResult, decode_result
+from fusionrun.api.status.conditions import Reason
+from fusionrun.api.status.stages import LOG_TAIL_CHARACTERS
 from fusionrun.state.observe.object_fields import (
     container_statuses,
     ended_containers,

@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fusionrun import names
-from fusionrun.api.models import Manifest
+from fusionrun.api.contract import Manifest
 from fusionrun.api.stage import StageKind
-from fusionrun.api.status import FusionRunStatus, StageState
+from fusionrun.api.status.run import FusionRunStatus
+from fusionrun.api.status.stages import StageState
 from fusionrun.state.observe.observed import Observed
 from fusionrun.state.observe.run_cache import RunCache
 

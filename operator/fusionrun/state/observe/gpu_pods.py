@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from fusionrun.api.models import Manifest
-from fusionrun.api.status import FusionRunStatus
+from fusionrun.api.contract import Manifest
+from fusionrun.api.status.run import FusionRunStatus
 from fusionrun.plan.gpus import devices
 from fusionrun.state.observe.object_fields import attempt_of, container_statuses, is_deleting, parse_time, pod_ended
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from fusionrun.api.models import Manifest
+from fusionrun.api.contract import Manifest
 from fusionrun.names import LABEL_QUEUE, LABEL_QUEUE_MANAGED
 from fusionrun.state.observe.object_fields import (
     JOBS,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from fusionrun.api.models import Manifest
+from fusionrun.api.contract import Manifest
 from fusionrun.state.observe.object_fields import JOBS, attempt_of, has_ended, is_deleting, pod_ended, stage_of
 from fusionrun.state.observe.workloads import pods_succeeded
 

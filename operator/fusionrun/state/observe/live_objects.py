@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from fusionrun.api.models import Manifest
-from fusionrun.api.result import Progress
+from fusionrun.api.contract import Manifest
+from fusionrun.api.results.result import Progress
 from fusionrun.plan.pod_size import NodeGpus
 from fusionrun.state.observe.object_ref import ObjectRef
 from fusionrun.state.observe.run_cache import RunCache

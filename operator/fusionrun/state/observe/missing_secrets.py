@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fusionrun.api.models import Manifest
+from fusionrun.api.contract import Manifest
 from fusionrun.state.observe.object_fields import container_statuses, is_deleting, pod_ended
 
 CONFIG_ERROR = "CreateContainerConfigError"

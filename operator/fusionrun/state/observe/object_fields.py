@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 from datetime import datetime
 
-from fusionrun.api.models import Manifest
-from fusionrun.api.status import ConditionStatus, ConditionType
+from fusionrun.api.contract import Manifest
+from fusionrun.api.status.conditions import ConditionStatus, ConditionType
 from fusionrun.names import LABEL_ATTEMPT, LABEL_STAGE, stage_from_label
 
 _DIGITS = re.compile("[0-9]{1,5}")

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from fusionrun.api.models import Manifest
-from fusionrun.api.status import FusionRunStatus
+from fusionrun.api.contract import Manifest
+from fusionrun.api.status.run import FusionRunStatus
 from fusionrun.state.observe.gpu_pods import GpuPod, gpu_pod, recorded_uids
 from fusionrun.state.observe.live_objects import LiveObjects, PushedProgress
 from fusionrun.state.observe.object_fields import WORKLOADS, attempt_of, is_deleting, is_pod_of, stage_of

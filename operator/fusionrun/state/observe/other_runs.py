@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fusionrun import names
-from fusionrun.api.models import Manifest
+from fusionrun.api.contract import Manifest
 from fusionrun.state.observe.live_objects import OtherWorkload
 from fusionrun.state.observe.object_fields import is_deleting, stage_of
 from fusionrun.state.observe.workloads import Phase, Workload, observe_workload

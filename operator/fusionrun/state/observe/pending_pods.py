@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from fusionrun.api.models import Manifest
-from fusionrun.api.status import Reason
+from fusionrun.api.contract import Manifest
+from fusionrun.api.status.conditions import Reason
 from fusionrun.state.observe.kueue import GATE, KueueWorkloads, is_gated, queue_text
 from fusionrun.state.observe.object_fields import (
     JOBS,

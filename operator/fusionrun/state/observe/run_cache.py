@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from fusionrun.api.models import Manifest
-from fusionrun.api.status import FusionRunStatus, read_status
+from fusionrun.api.contract import Manifest
+from fusionrun.api.status.run import FusionRunStatus, read_status
 
 T = TypeVar("T")
 

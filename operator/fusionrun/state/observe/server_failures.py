@@ -2,9 +2,9 @@
 
 from datetime import datetime, timedelta
 
-from fusionrun.api.models import Manifest
+from fusionrun.api.contract import Manifest
 from fusionrun.api.pod import EXIT_USER_ERROR
-from fusionrun.api.status import Reason
+from fusionrun.api.status.conditions import Reason
 from fusionrun.names import NETWORK_CHECK_CONTAINER
 from fusionrun.state.observe.failures import Failure, out_of_memory
 from fusionrun.state.observe.object_fields import container_statuses, is_deleting, parse_time, pod_ended

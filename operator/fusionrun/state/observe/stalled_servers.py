@@ -5,8 +5,8 @@ Only a stalled server is restarted.
 
 from datetime import datetime, timedelta
 
-from fusionrun.api.models import Manifest
-from fusionrun.api.status import Reason
+from fusionrun.api.contract import Manifest
+from fusionrun.api.status.conditions import Reason
 from fusionrun.state.observe.object_fields import container_statuses, is_deleting, pod_phase
 from fusionrun.state.observe.workloads import Phase, Workload
 

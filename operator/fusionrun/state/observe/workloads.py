@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from fusionrun.api.models import Manifest
+from fusionrun.api.contract import Manifest
 from fusionrun.api.pod import COMPLETION_INDEX_ANNOTATION
-from fusionrun.api.result import StageResult, decode_result
+from fusionrun.api.results.result import StageResult, decode_result
 from fusionrun.api.stage import PREFLIGHT_TRAINING, StageKind
 from fusionrun.names import LABEL_COMPONENT, LABEL_STAGE, stage_from_label
 from fusionrun.state.observe.failures import Failure, explain, explain_early

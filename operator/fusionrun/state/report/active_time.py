@@ -7,8 +7,9 @@ clock adds little, and time during which no operator ran may be left out.
 from datetime import datetime, timedelta
 from typing import Any
 
-from fusionrun.api.status import ConditionStatus, ConditionType, FusionRunStatus
-from fusionrun.api.values import bounded
+from fusionrun.api.status.conditions import ConditionStatus, ConditionType
+from fusionrun.api.status.run import FusionRunStatus
+from fusionrun.api.storable import bounded
 from fusionrun.state.observe.object_fields import format_time, parse_time
 
 STEP = timedelta(minutes=10)

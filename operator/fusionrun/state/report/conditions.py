@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
-from fusionrun.api.status import Condition, ConditionStatus, ConditionType, Reason
+from fusionrun.api.status.conditions import Condition, ConditionStatus, ConditionType, Reason
 from fusionrun.state.observe.object_fields import format_time
 
 

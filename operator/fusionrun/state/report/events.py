@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fusionrun import names
-from fusionrun.api.status import ConditionType, FusionRunStatus, Reason, StageState, StageStatus
+from fusionrun.api.status.conditions import ConditionType, Reason
+from fusionrun.api.status.run import FusionRunStatus
+from fusionrun.api.status.stages import StageState, StageStatus
 from fusionrun.state.report.scores import missing_scores
 
 _EXPECTED = (Reason.STAGES_RUNNING, Reason.SUSPENDED, Reason.RUN_RETRIED, Reason.QUEUED)

@@ -6,12 +6,12 @@
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from fusionrun.api.estimate import Basis, Estimate, MemoryEstimate, ModelEstimate
-from fusionrun.api.gpu_models import GpuModel, gpu_model
-from fusionrun.api.result import StageResult
-from fusionrun.api.spec import FusionRunSpec
+from fusionrun.api.published.gpu_models import GpuModel, gpu_model
+from fusionrun.api.results.result import StageResult
+from fusionrun.api.results.values import Preflighted, Prepared, Resolved
+from fusionrun.api.spec.run import FusionRunSpec
 from fusionrun.api.stage import ReferenceKind
-from fusionrun.api.values import Preflighted, Prepared, Resolved
+from fusionrun.api.status.estimate import Basis, Estimate, MemoryEstimate, ModelEstimate
 from fusionrun.plan.estimate import estimate, unknown_amounts
 from fusionrun.plan.stage_estimate import MeasuredSteps, PromptCounts
 from fusionrun.plan.stages import Plan, Stage

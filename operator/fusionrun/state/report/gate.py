@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fusionrun.api.evaluation import Evaluation, Gate, GateBaseline, GateStatistic
 from fusionrun.api.power import QUANTILE, prompts_needed
-from fusionrun.api.protocol import Unit
-from fusionrun.api.run_results import BenchmarkResult, ModelDifference
+from fusionrun.api.spec.evaluation import Evaluation, Gate, GateBaseline, GateStatistic
 from fusionrun.api.stage import EvaluatedModel
+from fusionrun.api.status.results import BenchmarkResult, ModelDifference
+from fusionrun.api.tasks.protocol import Unit
 from fusionrun.state.report.scores import missing_scores
 
 UNIT_NAMES = {Unit.PERCENT: "percentage points", Unit.RATING: "points"}

@@ -13,8 +13,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from fusionrun.api.records import MICRO
-from fusionrun.api.status import FusionRunStatus, GpuUsage, PodUsage, StageStatus
-from fusionrun.api.values import bounded
+from fusionrun.api.status.run import FusionRunStatus
+from fusionrun.api.status.stages import GpuUsage, PodUsage, StageStatus
+from fusionrun.api.storable import bounded
 from fusionrun.plan.gpus import cost_per_hour, gpus_of
 from fusionrun.settings import Accelerators
 from fusionrun.state.observe.gpu_pods import GpuPod

@@ -3,12 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from fusionrun.api.data import Dataset
-from fusionrun.api.result import StageResult
-from fusionrun.api.run_results import DatasetRows, DatasetSummary, SourceRows
-from fusionrun.api.sizes import PUBLISHED, Sizes, size_warning
-from fusionrun.api.spec import FusionRunSpec
-from fusionrun.api.values import (
+from fusionrun.api.published.sizes import PUBLISHED, Sizes, size_warning
+from fusionrun.api.results.result import StageResult
+from fusionrun.api.results.values import (
     Constructed,
     DatasetCounts,
     Generated,
@@ -18,6 +15,9 @@ from fusionrun.api.values import (
     SourceCounts,
     Trained,
 )
+from fusionrun.api.spec.data import Dataset
+from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.status.results import DatasetRows, DatasetSummary, SourceRows
 
 
 def final_numbers(results: Sequence[StageResult]) -> dict[str, Any]:

@@ -2,21 +2,21 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from fusionrun.api.evaluation import BenchmarkPreset, Evaluation
-from fusionrun.api.evaluation_tasks import BenchmarkParameters
-from fusionrun.api.paper_scores import GROUPS, BenchmarkGroup, PaperRow, averaged, group_means, row_of
-from fusionrun.api.protocol import Protocol
-from fusionrun.api.result import StageResult
-from fusionrun.api.run_results import (
+from fusionrun.api.published.paper_scores import GROUPS, BenchmarkGroup, PaperRow, averaged, group_means, row_of
+from fusionrun.api.results.result import StageResult
+from fusionrun.api.results.values import Compared, Difference, Evaluated
+from fusionrun.api.spec.evaluation import BenchmarkPreset, Evaluation
+from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.stage import EvaluatedModel
+from fusionrun.api.status.results import (
     SCORE_MESSAGE_CHARACTERS,
     BenchmarkResult,
     GroupResult,
     ModelDifference,
     ModelScore,
 )
-from fusionrun.api.spec import FusionRunSpec
-from fusionrun.api.stage import EvaluatedModel
-from fusionrun.api.values import Compared, Difference, Evaluated
+from fusionrun.api.tasks.evaluation import BenchmarkParameters
+from fusionrun.api.tasks.protocol import Protocol
 
 DIGITS = 2
 

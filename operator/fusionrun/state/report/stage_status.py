@@ -9,8 +9,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from fusionrun.api.result import Progress
-from fusionrun.api.status import Reason, StageProgress, StageState, StageStatus
+from fusionrun.api.results.result import Progress
+from fusionrun.api.status.conditions import Reason
+from fusionrun.api.status.stages import StageProgress, StageState, StageStatus
 from fusionrun.plan.stages import Stage
 from fusionrun.state.observe.observed import ObservedStage
 from fusionrun.state.observe.workloads import Workload

@@ -8,11 +8,13 @@ from typing import Any
 
 from fusionrun.api.artifacts import MODEL
 from fusionrun.api.contract import Contract
-from fusionrun.api.estimate import Estimate
 from fusionrun.api.records import MICRO
-from fusionrun.api.run_results import Artifacts, BenchmarkResult, DatasetSummary, GroupResult
-from fusionrun.api.status import ConditionStatus, ConditionType, FusionRunStatus, Reason, StageState, StageStatus
-from fusionrun.api.values import bounded
+from fusionrun.api.status.conditions import ConditionStatus, ConditionType, Reason
+from fusionrun.api.status.estimate import Estimate
+from fusionrun.api.status.results import Artifacts, BenchmarkResult, DatasetSummary, GroupResult
+from fusionrun.api.status.run import FusionRunStatus
+from fusionrun.api.status.stages import StageState, StageStatus
+from fusionrun.api.storable import bounded
 from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.state.observe.object_fields import format_time
 from fusionrun.state.report import active_time

@@ -1,0 +1,1 @@
+"""The CustomResourceDefinition of FusionRun: its schema, its rules in CEL and its reference."""

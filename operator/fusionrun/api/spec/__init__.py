@@ -1,0 +1,1 @@
+"""The spec of a FusionRun: one module per part."""
