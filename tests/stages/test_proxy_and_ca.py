@@ -14,7 +14,7 @@ import s3fs
 from fusionrun_stages import publish
 from fusionrun_stages.errors import InfrastructureError
 from fusionrun_stages.remote.hub import hub_client
-from fusionrun_stages.remote.object_store import fingerprint_s3
+from fusionrun_stages.remote.object_store import fingerprint_s3, s3_files
 from support import proxy
 from support.generation import TOTAL, run
 from support.http_server import serving
@@ -75,7 +75,7 @@ def outside(volume, monkeypatch) -> Iterator[SimpleNamespace]:
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
 def test_an_object_store_is_read_and_written_through_the_proxy(outside, monkeypatch, tmp_path, variable):
     monkeypatch.setenv(variable, str(TLS / "ca.crt"))
-    assert fingerprint_s3(f"s3://{BUCKET}/set")
+    assert fingerprint_s3(s3_files(f"s3://{BUCKET}/set"))
     (tmp_path / "bundle").mkdir()
     (tmp_path / "bundle" / "provenance.json").write_text("{}")
     publish.to_s3(tmp_path / "bundle", f"s3://{BUCKET}/fused")
@@ -85,7 +85,7 @@ def test_an_object_store_is_read_and_written_through_the_proxy(outside, monkeypa
 
 def test_an_object_store_with_an_unknown_ca_is_not_reached(outside):
     with pytest.raises(InfrastructureError, match=r"(?i)certificate|ssl"):
-        fingerprint_s3(f"s3://{BUCKET}/set")
+        fingerprint_s3(s3_files(f"s3://{BUCKET}/set"))
 
 
 def test_a_hub_is_reached_through_the_proxy(outside, monkeypatch):

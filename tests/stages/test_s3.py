@@ -1,6 +1,7 @@
 """Data sets and published files in an object store."""
 
 import json
+import re
 from collections.abc import Iterator
 from http.server import ThreadingHTTPServer
 
@@ -12,7 +13,7 @@ from fusionrun.api.tasks.parameters import PublishingCheckParameters
 from fusionrun_stages import fetch, prepare, publish
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.remote import object_store
-from fusionrun_stages.remote.object_store import download_s3, fingerprint_s3
+from fusionrun_stages.remote.object_store import download_s3, fingerprint_s3, s3_files
 from fusionrun_stages.remote.publishing_check import check_publishing
 from fusionrun_stages.resolving.references import pin
 from fusionrun_stages.volume.paths import dataset_folder
@@ -85,7 +86,7 @@ def test_a_link_in_the_destination_is_not_followed(volume, tmp_path_factory, obj
     folder.mkdir()
     objects["set/sub/x.jsonl"] = b"{}"
     (folder / "sub").symlink_to(outside)
-    pinned = fingerprint_s3(f"s3://{BUCKET}/set")
+    pinned = fingerprint_s3(s3_files(f"s3://{BUCKET}/set"))
     with pytest.raises(UserError, match="a symbolic link leads out of the volume"):
         download_s3(f"s3://{BUCKET}/set", folder, pinned)
     assert not list(outside.iterdir())
@@ -115,17 +116,36 @@ def test_a_model_is_fetched_without_pickles_and_only_as_pinned(volume, tmp_path_
     assert not [*volume.rglob("*.bin"), *volume.rglob("consolidated*")]
 
 
-def test_a_model_without_a_file_of_its_index_is_refused_before_the_download(objects):
-    index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
-    objects["model/model.safetensors.index.json"] = json.dumps(index).encode()
-    objects["model/model-1.safetensors"] = b"weights"
-    model = Reference(field="sources[a].served.model", kind="model", uri=f"s3://{BUCKET}/model")
-    with pytest.raises(UserError, match=r"^sources\[a\]\.served\.model: 's3://bucket/model': lacks 1 of 2 files"):
+INDEX = json.dumps({"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}).encode()
+WEIGHTS = {"model-1.safetensors": b"12", "model-2.safetensors": b"345", "model.safetensors.index.json": INDEX}
+CONFIG = b'{"model_type": "llama"}'
+
+
+def test_the_size_and_the_configuration_of_a_model_are_read_before_the_download(objects):
+    small = {"config.json": CONFIG, "tokenizer_config.json": b'{"chat_template": "x"}'}
+    objects |= {f"model/{name}": data for name, data in (WEIGHTS | small | {"model.bin": b"pickle"}).items()}
+    pinned = pin(Reference(field="target.model", kind="model", uri=f"s3://{BUCKET}/model"), None)
+    assert (pinned.weights_bytes, pinned.config, pinned.on_claim) == (5, {"model_type": "llama"}, False)
+
+
+@pytest.mark.parametrize(
+    ("field", "files", "message"),
+    [
+        ("sources[a].served.model", {"model-1.safetensors": b"1", "model.safetensors.index.json": INDEX}, "lacks 1 of"),
+        ("sources[a].served.model", {"config.json": CONFIG, "model.bin": b"pickle"}, r"has no \*\.safetensors"),
+        ("target.model", WEIGHTS, "its tokenizer has no chat template"),
+        ("target.model", WEIGHTS | {"tokenizer_config.json": b"{}"}, "its tokenizer has no chat template"),
+    ],
+)
+def test_an_incomplete_model_is_refused_before_the_download(objects, field, files, message):
+    objects |= {f"model/{name}": data for name, data in files.items()}
+    model = Reference(field=field, kind="model", uri=f"s3://{BUCKET}/model")
+    with pytest.raises(UserError, match=rf"^{re.escape(field)}: 's3://bucket/model': {message}"):
         pin(model, None)
 
 
 def test_objects_that_change_during_a_download_are_removed_again(volume, objects, monkeypatch):
-    pinned = fingerprint_s3(f"s3://{BUCKET}/set")
+    pinned = fingerprint_s3(s3_files(f"s3://{BUCKET}/set"))
 
     def change(partial, path):
         partial.replace(path)
@@ -213,7 +233,7 @@ def test_a_pod_with_workload_identity_needs_no_keys(volume, tmp_path, monkeypatc
     s3fs.S3FileSystem.clear_instance_cache()
     with serving(ThreadingHTTPServer(("127.0.0.1", 0), type("Stored", (IdentityStore,), stored))) as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
-        assert fingerprint_s3(f"s3://{BUCKET}/set")
+        assert fingerprint_s3(s3_files(f"s3://{BUCKET}/set"))
     s3fs.S3FileSystem.clear_instance_cache()
     assert stored["keys"] == {"of-the-role"}
 

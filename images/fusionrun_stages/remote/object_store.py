@@ -93,12 +93,15 @@ def s3_shards(uri: str, files: Mapping[str, Mapping[str, Any]]) -> frozenset[str
         return listed(s3().cat_file(files[INDEX]["name"]), repr(uri))
 
 
-def fingerprint_s3(uri: str) -> str:
-    """Hash name, size and ETag of every object below a key."""
-    return _fingerprint(s3_files(uri))
+def read_s3(uri: str, files: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
+    """Copy small objects into a temporary folder, by their relative names. They are not compared with a pin."""
+    with store_errors(repr(uri)):
+        for name, info in files.items():
+            (folder / name).write_bytes(s3().cat_file(info["name"]))
 
 
-def _fingerprint(files: Mapping[str, Mapping[str, Any]]) -> str:
+def fingerprint_s3(files: Mapping[str, Mapping[str, Any]]) -> str:
+    """Hash name, size and ETag of objects from ``s3_files``."""
     digest = hashlib.sha256()
     for name, info in sorted(files.items()):
         digest.update(f"{name}\0{info.get('size')}\0{info.get('ETag')}\0".encode())
@@ -111,7 +114,7 @@ def download_s3(uri: str, destination: Path, pin: str, names: Collection[str] | 
     Parameters
     ----------
     pin
-        The fingerprint of the objects (``fingerprint_s3``), or its first ``PIN_LENGTH`` digits.
+        The fingerprint of all objects (``fingerprint_s3``), or its first ``PIN_LENGTH`` digits.
 
     Raises
     ------
@@ -145,7 +148,7 @@ def download_s3(uri: str, destination: Path, pin: str, names: Collection[str] | 
 
 
 def _check_pin(uri: str, files: Mapping[str, Mapping[str, Any]], pin: str) -> None:
-    found = _fingerprint(files)
+    found = fingerprint_s3(files)
     if found[:PIN_LENGTH] != pin[:PIN_LENGTH]:
         raise UserError(
             f"{uri!r}: its objects have changed since the run was resolved (fingerprint {found[:PIN_LENGTH]}, pinned "

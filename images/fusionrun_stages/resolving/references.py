@@ -1,7 +1,9 @@
 """Pin one reference: its commit or a hash of its content, after a check that it is complete and readable."""
 
+import glob
 import hashlib
 import tempfile
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,7 +36,7 @@ from fusionrun_stages.remote.hub import (
     hub_id,
     hub_shards,
 )
-from fusionrun_stages.remote.object_store import download_s3, fingerprint_s3, s3_files, s3_shards
+from fusionrun_stages.remote.object_store import download_s3, fingerprint_s3, read_s3, s3_files, s3_shards
 from fusionrun_stages.volume.atomic import read_json
 from fusionrun_stages.volume.paths import dataset_folder, on_volume
 
@@ -109,15 +111,24 @@ def _data_files(path: Path, reference: Reference) -> list[DataFile]:
 
 
 def _pin_s3(reference: Reference) -> Pinned:
-    fingerprint = fingerprint_s3(reference.uri)
+    files = s3_files(reference.uri)
+    fingerprint = fingerprint_s3(files)
     if reference.kind is ReferenceKind.DATASET:
         folder = dataset_folder(fingerprint)
         download_s3(reference.uri, folder, fingerprint)
         _data_files(folder, reference)
-    else:
-        names = s3_files(reference.uri)
-        check_listed(names, s3_shards(reference.uri, names), f"{reference.field}: {reference.uri!r}")
-    return Pinned(fingerprint)
+        return Pinned(fingerprint)
+    shards = s3_shards(reference.uri, files)
+    weights = _weights(reference, repr(reference.uri), files, shards)
+
+    def download(names: Collection[str], folder: Path) -> None:
+        read_s3(reference.uri, {name: files[name] for name in names}, folder)
+
+    return Pinned(
+        fingerprint,
+        weights_bytes=sum(files[name]["size"] for name in weights),
+        config=_small_files(reference, repr(reference.uri), files, download),
+    )
 
 
 def _pin_hub(reference: Reference, endpoint: str | None) -> Pinned:
@@ -138,23 +149,31 @@ def _pin_hub(reference: Reference, endpoint: str | None) -> Pinned:
     with hub_errors(reference.field, repository):
         info = client.model_info(name, revision=reference.revision, files_metadata=True)
         check_access(client, name, "model", info)
-    names = [s.rfilename for s in info.siblings]
-    shards = hub_shards(client, reference.uri, info.sha, names, reference.field)
-    check_listed(names, shards, f"{reference.field}: {repository!r}")
-    chosen = weights_of(names, shards)
-    weights = [s for s in info.siblings if s.rfilename in chosen]
-    if not weights:
-        raise UserError(
-            f"{reference.field}: {repository!r}: has no *.safetensors (other weight formats are not supported)"
-        )
-    config = _small_files(reference, repository, client, info)
+    sizes = {s.rfilename: s.size or 0 for s in info.siblings}
+    weights = _weights(
+        reference, repr(repository), sizes, hub_shards(client, reference.uri, info.sha, sizes, reference.field)
+    )
+
+    def download(names: Collection[str], folder: Path) -> None:
+        patterns = [glob.escape(name) for name in names]
+        with hub_errors(reference.field, repository):
+            client.snapshot_download(name, revision=info.sha, local_dir=folder, allow_patterns=patterns)
+
     return Pinned(
         hub_fingerprint(endpoint, info.sha),
         info.sha,
-        weights_bytes=sum(s.size or 0 for s in weights),
-        config=config,
+        weights_bytes=sum(sizes[name] for name in weights),
+        config=_small_files(reference, repr(repository), sizes, download),
         licence=_licence(info),
     )
+
+
+def _weights(reference: Reference, where: str, names: Collection[str], shards: frozenset[str] | None) -> list[str]:
+    """Return the weights files of a model; raise UserError if it has none, or lacks some of its index."""
+    check_listed(names, shards, f"{reference.field}: {where}")
+    if weights := weights_of(names, shards):
+        return weights
+    raise UserError(f"{reference.field}: {where}: has no *.safetensors (other weight formats are not supported)")
 
 
 def _chats(reference: Reference) -> bool:
@@ -162,24 +181,25 @@ def _chats(reference: Reference) -> bool:
     return reference.field.startswith(("target", "evaluateOnly"))
 
 
-def _small_files(reference: Reference, repository: str, client: Any, info: Any) -> dict[str, Any]:
+def _small_files(
+    reference: Reference, where: str, names: Collection[str], download: Callable[[Collection[str], Path], None]
+) -> dict[str, Any]:
     """Return a model's configuration; check the chat template of one that is evaluated.
 
     It downloads a few KiB, and the tokenizer (up to 17 MB) if the recipe's template replaces that of the target.
     """
-    names = {s.rfilename for s in info.siblings}
     chats = _chats(reference)
-    if chats and names.isdisjoint(TEMPLATE_FILES):
-        raise UserError(f"{reference.field}: {repository!r}: {NO_TEMPLATE}")
-    wanted = [CONFIG, *(TEMPLATE_FILES if chats else ()), *(TOKEN_FILES if reference.chat_template else ())]
-    with tempfile.TemporaryDirectory() as folder:
-        with hub_errors(reference.field, repository):
-            client.snapshot_download(hub_id(reference.uri), revision=info.sha, local_dir=folder, allow_patterns=wanted)
-        if chats and not has_chat_template(Path(folder), reference.field):
-            raise UserError(f"{reference.field}: {repository!r}: {NO_TEMPLATE}")
+    if chats and set(names).isdisjoint(TEMPLATE_FILES):
+        raise UserError(f"{reference.field}: {where}: {NO_TEMPLATE}")
+    wanted = {CONFIG, *(TEMPLATE_FILES if chats else ()), *(TOKEN_FILES if reference.chat_template else ())}
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        download(sorted(wanted.intersection(names)), folder)
+        if chats and not has_chat_template(folder, reference.field):
+            raise UserError(f"{reference.field}: {where}: {NO_TEMPLATE}")
         if reference.chat_template:
-            check_tokens_of(Path(folder), reference.chat_template, f"{reference.field}: {repository!r}")
-        path = Path(folder, CONFIG)
+            check_tokens_of(folder, reference.chat_template, f"{reference.field}: {where}")
+        path = folder / CONFIG
         try:
             config = read_json(path) if path.is_file() else {}
         except ValueError:
