@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from fusionrun.api.artifacts import DATASET_FILES, MODEL, PROVENANCE_FILE, SUMMARY_FILE, claim_path, model_dir
-from fusionrun.api.records import replace_surrogates
 from fusionrun.api.results.values import Constructed, Promoted, Published
 from fusionrun.api.spec.run import FusionRunSpec
 from fusionrun.api.stage import StageKind
 from fusionrun.api.tasks.parameters import PublishParameters
 from fusionrun_stages.cards.dataset import build_dataset_card
+from fusionrun_stages.cards.declared import read_licence
 from fusionrun_stages.cards.facts import Facts
-from fusionrun_stages.cards.licences import declared_licence
 from fusionrun_stages.cards.model import build_model_card
 from fusionrun_stages.cards.published import published_spec
 from fusionrun_stages.cards.scores import Scores
@@ -121,19 +120,6 @@ def gather_facts(
         licences=licences,
         benchmark_licences=parameters.benchmark_licences,
     )
-
-
-def read_licence(folder: Path) -> str | None:
-    """Return the licence that the card in a model's or data set's folder declares, or None."""
-    import yaml
-    from huggingface_hub.repocard import metadata_load
-
-    card = folder / "README.md"
-    try:
-        licence = declared_licence(metadata_load(inside_volume(card))) if card.is_file() else None
-    except (ValueError, yaml.YAMLError):
-        return None
-    return replace_surrogates(licence) if licence else None  # a YAML escape may be a lone surrogate
 
 
 def complete_generation_config(model: Path, spec: FusionRunSpec) -> None:

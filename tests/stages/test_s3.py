@@ -119,13 +119,15 @@ def test_a_model_is_fetched_without_pickles_and_only_as_pinned(volume, tmp_path_
 INDEX = json.dumps({"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}).encode()
 WEIGHTS = {"model-1.safetensors": b"12", "model-2.safetensors": b"345", "model.safetensors.index.json": INDEX}
 CONFIG = b'{"model_type": "llama"}'
+CARD = b"---\nlicense: gemma\n---\n"
 
 
 def test_the_size_and_the_configuration_of_a_model_are_read_before_the_download(objects):
-    small = {"config.json": CONFIG, "tokenizer_config.json": b'{"chat_template": "x"}'}
+    small = {"config.json": CONFIG, "tokenizer_config.json": b'{"chat_template": "x"}', "README.md": CARD}
     objects |= {f"model/{name}": data for name, data in (WEIGHTS | small | {"model.bin": b"pickle"}).items()}
     pinned = pin(Reference(field="target.model", kind="model", uri=f"s3://{BUCKET}/model"), None)
-    assert (pinned.weights_bytes, pinned.config, pinned.on_claim) == (5, {"model_type": "llama"}, False)
+    assert (pinned.weights_bytes, pinned.config) == (5, {"model_type": "llama"})
+    assert (pinned.licence, pinned.on_claim) == ("gemma", False)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@
 import glob
 import hashlib
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from fusionrun.api.artifacts import claim_path
 from fusionrun.api.records import replace_surrogates
 from fusionrun.api.stage import Reference, ReferenceKind
 from fusionrun.api.tasks.harness import HARNESS_SCHEME, task_of
+from fusionrun_stages.cards.declared import CARD, read_licence
 from fusionrun_stages.cards.licences import declared_licence
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.harness.download import pin_task
@@ -96,7 +98,13 @@ def _pin_path(reference: Reference) -> Pinned:
         if reference.chat_template:
             check_tokens_of(path, reference.chat_template, f"{reference.field}: {reference.uri!r}")
         weights = sum(file.stat().st_size for file in weight_files(path, reference.field))
-        return Pinned(fingerprint_model(path), weights_bytes=weights, on_claim=True, config=read_json(path / CONFIG))
+        return Pinned(
+            fingerprint_model(path),
+            weights_bytes=weights,
+            on_claim=True,
+            config=read_json(path / CONFIG),
+            licence=read_licence(path),
+        )
     return Pinned(fingerprint_files(_data_files(path, reference)), on_claim=True)
 
 
@@ -124,11 +132,10 @@ def _pin_s3(reference: Reference) -> Pinned:
     def download(names: Collection[str], folder: Path) -> None:
         read_s3(reference.uri, {name: files[name] for name in names}, folder)
 
-    return Pinned(
-        fingerprint,
-        weights_bytes=sum(files[name]["size"] for name in weights),
-        config=_small_files(reference, repr(reference.uri), files, download),
-    )
+    with _small_files(reference, repr(reference.uri), files, download, {CARD}) as folder:
+        config, licence = _configuration(folder), read_licence(folder)
+    size = sum(files[name]["size"] for name in weights)
+    return Pinned(fingerprint, weights_bytes=size, config=config, licence=licence)
 
 
 def _pin_hub(reference: Reference, endpoint: str | None) -> Pinned:
@@ -159,11 +166,13 @@ def _pin_hub(reference: Reference, endpoint: str | None) -> Pinned:
         with hub_errors(reference.field, repository):
             client.snapshot_download(name, revision=info.sha, local_dir=folder, allow_patterns=patterns)
 
+    with _small_files(reference, repr(repository), sizes, download) as folder:
+        config = _configuration(folder)
     return Pinned(
         hub_fingerprint(endpoint, info.sha),
         info.sha,
         weights_bytes=sum(sizes[name] for name in weights),
-        config=_small_files(reference, repr(repository), sizes, download),
+        config=config,
         licence=_licence(info),
     )
 
@@ -181,17 +190,22 @@ def _chats(reference: Reference) -> bool:
     return reference.field.startswith(("target", "evaluateOnly"))
 
 
+@contextmanager
 def _small_files(
-    reference: Reference, where: str, names: Collection[str], download: Callable[[Collection[str], Path], None]
-) -> dict[str, Any]:
-    """Return a model's configuration; check the chat template of one that is evaluated.
+    reference: Reference,
+    where: str,
+    names: Collection[str],
+    download: Callable[[Collection[str], Path], None],
+    more: Collection[str] = (),
+) -> Iterator[Path]:
+    """Yield a temporary folder with a model's configuration and, for one that is evaluated, its checked chat template.
 
     It downloads a few KiB, and the tokenizer (up to 17 MB) if the recipe's template replaces that of the target.
     """
     chats = _chats(reference)
     if chats and set(names).isdisjoint(TEMPLATE_FILES):
         raise UserError(f"{reference.field}: {where}: {NO_TEMPLATE}")
-    wanted = {CONFIG, *(TEMPLATE_FILES if chats else ()), *(TOKEN_FILES if reference.chat_template else ())}
+    wanted = {CONFIG, *more, *(TEMPLATE_FILES if chats else ()), *(TOKEN_FILES if reference.chat_template else ())}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         download(sorted(wanted.intersection(names)), folder)
@@ -199,11 +213,15 @@ def _small_files(
             raise UserError(f"{reference.field}: {where}: {NO_TEMPLATE}")
         if reference.chat_template:
             check_tokens_of(folder, reference.chat_template, f"{reference.field}: {where}")
-        path = folder / CONFIG
-        try:
-            config = read_json(path) if path.is_file() else {}
-        except ValueError:
-            config = {}
+        yield folder
+
+
+def _configuration(folder: Path) -> dict[str, Any]:
+    path = folder / CONFIG
+    try:
+        config = read_json(path) if path.is_file() else {}
+    except ValueError:
+        return {}
     return config if isinstance(config, dict) else {}
 
 

@@ -115,7 +115,10 @@ def test_an_unknown_architecture_is_not_refused(volume):
     assert run(volume, gpu_memory_bytes=2**30).values.parameters == [None, None]
 
 
-def test_licences_that_restrict_training_on_outputs_are_listed(volume):
-    make_model(volume / "gemma-2-27b-it")
-    gemma = Reference(field="sources[b].served.model", kind="model", uri="pvc://claim/gemma-2-27b-it")
-    assert run(volume, gemma).values.licences[2] == "Gemma Terms of Use: allowed under conditions"
+@pytest.mark.parametrize("declared", [False, True])
+def test_licences_that_restrict_training_on_outputs_are_listed(volume, declared):
+    folder = make_model(volume / ("mine" if declared else "gemma-2-27b-it"))
+    if declared:
+        (folder / "README.md").write_text("---\nlicense: gemma\n---\n")
+    model = Reference(field="sources[b].served.model", kind="model", uri=f"pvc://claim/{folder.name}")
+    assert run(volume, model).values.licences[2] == "Gemma Terms of Use: allowed under conditions"

@@ -1,0 +1,22 @@
+"""Reads the licence that the card in a folder declares."""
+
+from pathlib import Path
+
+from fusionrun.api.records import replace_surrogates
+from fusionrun_stages.cards.licences import declared_licence
+from fusionrun_stages.volume.paths import inside_volume
+
+CARD = "README.md"
+
+
+def read_licence(folder: Path) -> str | None:
+    """Return the licence that the card in a model's or data set's folder declares, or None."""
+    import yaml
+    from huggingface_hub.repocard import metadata_load
+
+    card = folder / CARD
+    try:
+        licence = declared_licence(metadata_load(inside_volume(card))) if card.is_file() else None
+    except (ValueError, yaml.YAMLError):
+        return None
+    return replace_surrogates(licence) if licence else None  # a YAML escape may be a lone surrogate
