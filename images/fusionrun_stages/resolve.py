@@ -24,7 +24,7 @@ from fusionrun_stages.resolving.needs import (
     memory_needs,
     model_facts,
     terms,
-    zero_stage_hint,
+    training_hints,
 )
 from fusionrun_stages.resolving.references import Pinned, pin
 from fusionrun_stages.volume.manifest import is_complete
@@ -46,7 +46,7 @@ def run(work: Work) -> Made:
         complete = _complete(parameters, stage_digests)
     models = {i: model_facts(r, pinned[i]) for i, r in enumerate(references) if i in pinned and is_model(r)}
     needs = memory_needs(demand, models) if demand else []
-    memory = check_memory(needs, faults) | zero_stage_hint(demand, models) if demand else {}
+    memory = check_memory(needs, faults) | training_hints(demand, models) if demand else {}
     names = {parameters.stages[i].name for i in complete}
     disk = check_disk(demand, models, pinned, names, faults)
     faults.raise_all()

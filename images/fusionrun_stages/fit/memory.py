@@ -207,6 +207,24 @@ def fits_zero_stage_2(
     return all(need.verdict(gpu_memory) is Verdict.FITS for need in needs)
 
 
+def largest_micro_batch(
+    demand: TrainingDemand, model: Architecture | None, parameters: int, gpu_memory: int | None, *, dpo: bool
+) -> int:
+    """Return the largest micro-batch of SFT or DPO that fits and divides a step, in steps of a factor of two.
+
+    It is that of the demand if no larger one fits, or if it is not known what fits.
+    """
+    name = "dpo_micro_batch" if dpo else "sft_micro_batch"
+    micro_batch: int = getattr(demand, name)
+    per_process = ((demand.dpo_global_batch if dpo else demand.sft_global_batch) or 0) // demand.processes
+    while (larger := 2 * micro_batch) <= per_process and per_process % larger == 0:
+        need = training(demand.model_copy(update={name: larger}), model, parameters, dpo=dpo)
+        if need.verdict(gpu_memory) is not Verdict.FITS:
+            break
+        micro_batch = larger
+    return micro_batch
+
+
 def _activations(demand: TrainingDemand, model: Architecture, *, dpo: bool) -> int:
     micro_batch = 2 * demand.dpo_micro_batch if dpo else demand.sft_micro_batch  # a pair is two rows
     length = demand.dpo_max_length if dpo else demand.sft_max_length

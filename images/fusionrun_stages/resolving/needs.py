@@ -88,22 +88,26 @@ def check_memory(needs: Sequence[Need], faults: Faults) -> dict[str, str]:
     return texts
 
 
-def zero_stage_hint(demand: Demand, models: Mapping[int, ModelFacts]) -> dict[str, str]:
-    """Return by its field that ZeRO stage 2 fits as well as the run's stage 3; nothing if it does not.
+def training_hints(demand: Demand, models: Mapping[int, ModelFacts]) -> dict[str, str]:
+    """Return, by their fields, a ZeRO stage and micro-batches that fit as well and are faster.
 
-    The run does not choose it: the stage is a part of the digest, and the result differs in rounding.
+    The run does not choose them: they are parts of the digest, and the result differs in rounding.
     """
     training = demand.training
-    if training is None or not training.on_gpus or training.zero_stage != 3:  # noqa: PLR2004 -- the ZeRO stage
+    target = models.get(training.reference) if training else None
+    if training is None or not training.on_gpus or target is None or not target.parameters:
         return {}
-    target = models.get(training.reference)
-    if target is None or not target.parameters:
-        return {}
-    if not memory.fits_zero_stage_2(training, target.architecture, target.parameters, demand.gpu_memory_of(training)):
-        return {}
-    text = "3; 2 fits as well and is faster, since it gathers no weights during a step"
-    log.info("training.zeroStage: %s", text)
-    return {"training.zeroStage": text}
+    fit = (training, target.architecture, target.parameters, demand.gpu_memory_of(training))
+    hints = {}
+    if training.zero_stage == 3 and memory.fits_zero_stage_2(*fit):  # noqa: PLR2004 -- the ZeRO stage
+        hints["training.zeroStage"] = "3; 2 fits as well and is faster, since it gathers no weights during a step"
+    for kind, micro_batch in (("sft", training.sft_micro_batch), ("dpo", training.dpo_micro_batch)):
+        largest = memory.largest_micro_batch(*fit, dpo=kind == "dpo")
+        if largest > micro_batch:
+            hints[f"training.{kind}.microBatchSize"] = f"{micro_batch}; {largest} fits as well and is faster"
+    for field, text in hints.items():
+        log.info("%s: %s", field, text)
+    return hints
 
 
 def check_disk(

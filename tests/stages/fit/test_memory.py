@@ -213,6 +213,25 @@ def test_zero_stage_2_is_known_to_fit(gib, fits):
 
 
 @pytest.mark.parametrize(
+    ("gib", "step", "dpo", "largest"),
+    [
+        (80, 128, False, 16),
+        (80, 48, False, 2),
+        (80, 128, True, 16),
+        (40, 128, False, 8),
+        (80, None, False, 2),
+        (None, 128, False, 2),
+        (16, 128, False, 2),
+    ],
+    ids=["sft", "a step of 48 rows", "dpo", "a smaller GPU", "unknown step", "unknown GPU", "nothing fits"],
+)
+def test_the_largest_micro_batch_fits_and_divides_the_step(gib, step, dpo, largest):
+    model, demand = read_architecture(LLAMA_8B), demanded(sft_global_batch=step, dpo_global_batch=step)
+    found = memory.largest_micro_batch(demand, model, parameters_of(LLAMA_8B, 0), gib and gib * GIB, dpo=dpo)
+    assert found == largest
+
+
+@pytest.mark.parametrize(
     "broken",
     [
         {"model_type": "mamba"},

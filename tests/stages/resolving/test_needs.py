@@ -62,13 +62,19 @@ def test_a_run_that_only_evaluates_needs_no_memory_for_training(volume):
 
 
 def test_a_run_that_fits_reports_memory_disk_and_parameters(volume):
-    made = run(volume, gpu_memory_bytes=80 * 2**30, training=TRAINING | {"processes": 8})
+    steps = {"processes": 8, "sft_global_batch": 128, "dpo_global_batch": 8}
+    made = run(volume, gpu_memory_bytes=80 * 2**30, training=TRAINING | steps)
     assert made.values.parameters == [8_029_995_008] * 2
     assert made.values.memory_bytes.keys() == {"sources[a].served", "training.sft", "training.dpo"}
     assert made.values.disk_bytes == 8_029_995_008 * (4 * 14 + 3 * 2)
-    hint = made.details["memory"].pop("training.zeroStage")
-    assert hint == "3; 2 fits as well and is faster, since it gathers no weights during a step"
-    assert all(text.startswith("Fits: ") for text in made.details["memory"].values())
+    hints = {
+        field: made.details["memory"].pop(field) for field in ("training.zeroStage", "training.sft.microBatchSize")
+    }
+    assert hints == {
+        "training.zeroStage": "3; 2 fits as well and is faster, since it gathers no weights during a step",
+        "training.sft.microBatchSize": "1; 16 fits as well and is faster",
+    }
+    assert all(text.startswith("Fits: ") for text in memory.values())
 
 
 @pytest.mark.parametrize(

@@ -54,8 +54,12 @@ class TrainingDemand(Contract):
     precision: Precision = Precision.BF16
     gradient_checkpointing: bool = True
     sft_micro_batch: int
+    sft_global_batch: int | None = None
+    """Rows of an optimizer step; None in tasks of earlier releases."""
     sft_max_length: int
     dpo_micro_batch: int
+    dpo_global_batch: int | None = None
+    """Pairs of an optimizer step; None in tasks of earlier releases."""
     dpo_max_length: int
     on_gpus: bool = False
     """Whether the pods request GPUs. Without, only the disk is counted."""
