@@ -342,8 +342,8 @@ def test_release_0_2_waits_with_a_run_that_has_stages_which_it_does_not_know(che
 STATUS_OF_0_2 = """
 import json, sys
 from fusionrun.api.artifacts import Manifest
-from fusionrun.api.results.result import decode_result
-from fusionrun.api.spec.run import FusionRunSpec
+from fusionrun.api.result import decode_result
+from fusionrun.api.spec import FusionRunSpec
 from fusionrun.state import results
 given = json.load(sys.stdin)
 spec = FusionRunSpec.model_validate(given["spec"])
@@ -366,8 +366,7 @@ RESULT_OF_0_2 = ("benchmark", "base", "sft", "final", "delta")
 
 POD_OF_0_2 = """
 import json, sys
-from fusionrun.api import artifacts
-from fusionrun.api.tasks import task
+from fusionrun.api import artifacts, task
 from fusionrun.state.observe import INDEX_ANNOTATION
 json.load(sys.stdin)
 names = ("TASK_PATH", "TERMINATION_PATH", "PROGRESS_URL_ENV", "METRICS_PORT_ENV", "METRICS_PORT", "EXIT_USER_ERROR",
