@@ -4,7 +4,6 @@ math-verify's parser reads what it understands and skips the rest: a repeating d
 nothing: ``NotReadError`` is raised for anything that is not certain. It takes time in proportion to the text.
 """
 
-from fractions import Fraction
 from typing import Any
 
 import sympy
@@ -108,7 +107,7 @@ class _Parser(TokenStream):
             found = self.peek()
             if found in {"^", "**"}:
                 self.take()
-                base = power(base, self.argument(plain=found == "**"))
+                base = power(base, self.argument())
                 if self.peek() in {"^", "**"}:
                     raise NotReadError("x^a^b has two readings")
             elif found == "!":
@@ -120,8 +119,11 @@ class _Parser(TokenStream):
             else:
                 return base
 
-    def argument(self, *, plain: bool = False) -> Any:
-        """Read what follows a command or a caret: a group in braces, or one character as in LaTeX."""
+    def argument(self) -> Any:
+        """Read what follows a command or a caret: a group, or one operand.
+
+        In LaTeX 2^10 is 2^1 0; everyone who writes it means 2^{10}.
+        """
         if self.peek() == "{":
             return self.group("{", "}")
         if self.peek() == "(":
@@ -129,9 +131,6 @@ class _Parser(TokenStream):
         if self.peek() == "-":
             self.take()
             return -self.operand(simple=True)
-        if self.kind() == "number" and len(self.peek()) > 1 and not plain:
-            # In LaTeX 2^10 is 2^1 0; everyone who writes it means 2^{10}.
-            return self.operand(simple=True)
         return self.operand(simple=True)
 
     def digit(self) -> Any:
@@ -154,9 +153,9 @@ class _Parser(TokenStream):
         kind = self.kind()
         found = self.take()
         if kind == "repeating":
-            return _rational(repeating_decimal(found))
+            return sympy.Rational(repeating_decimal(found))
         if kind == "science":
-            return _rational(decimal(found))
+            return sympy.Rational(decimal(found))
         if kind == "number":
             return self.number(found, simple=simple)
         if kind == "letter":
@@ -174,7 +173,7 @@ class _Parser(TokenStream):
         raise NotReadError(found)
 
     def number(self, found: str, *, simple: bool) -> Any:
-        value = _rational(decimal(found))
+        value = sympy.Rational(decimal(found))
         if simple or "." in found:
             if self.peek() == "\\frac" and "." in found:
                 raise NotReadError("a decimal before a fraction")
@@ -302,7 +301,3 @@ class _Parser(TokenStream):
         if self.peek() == "/" and self.peek(1).isdigit():
             raise NotReadError("sin x/2 has two readings")
         return value
-
-
-def _rational(value: Fraction) -> Any:
-    return sympy.Rational(value.numerator, value.denominator)
