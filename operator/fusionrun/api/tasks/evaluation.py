@@ -3,10 +3,10 @@
 from typing import Literal
 
 from fusionrun.api.contract import Contract
-from fusionrun.api.spec.endpoints import Prices, Quota
 from fusionrun.api.spec.evaluation import Grader
 from fusionrun.api.stage import StageKind
 from fusionrun.api.tasks.protocol import Protocol
+from fusionrun.api.tasks.responses import ServerParameters
 
 
 class BenchmarkParameters(Contract):
@@ -18,7 +18,7 @@ class BenchmarkParameters(Contract):
     """None in tasks of releases up to 0.2.0."""
 
 
-class JudgeParameters(Contract):
+class JudgeParameters(ServerParameters):
     """Let a model judge responses; shards ``judgements/NNNNN-of-NNNNN.parquet`` (rows: ``Judgement``)."""
 
     kind: Literal[StageKind.JUDGE] = StageKind.JUDGE
@@ -29,20 +29,6 @@ class JudgeParameters(Contract):
     responses_dir: str
     materials_dir: str
     shards: int
-    base_url: str
-    """With ``/v1``."""
-    model: str
-    """Name of the judge in requests."""
-    api_key_env: str | None = None
-    external: bool = False
-    """Whether it is an external endpoint. Requests then have only fields of the OpenAI API, and none of vLLM."""
-    prices: Prices | None = None
-    quota: Quota | None = None
-    """For all shards together."""
-    concurrency: int
-    max_concurrency: int | None = None
-    """Default: ``concurrency``, which is then fixed."""
-    stall_seconds: int
 
 
 class EvaluateParameters(Contract):

@@ -21,20 +21,30 @@ class SamplingParameters(Contract):
     stop: list[str] = []
 
 
-class GenerateParameters(Contract):
-    """Request n samples per prompt from a server; shards ``responses/NNNNN-of-NNNNN.parquet``."""
+class ServerParameters(Contract):
+    """The server that a stage sends requests to, and how."""
 
-    kind: Literal[StageKind.GENERATE] = StageKind.GENERATE
-    source: str
     base_url: str
     """With ``/v1``."""
     model: str
+    """Name of the model in requests."""
     api_key_env: str | None = None
     external: bool = False
     """Whether it is an external endpoint. Requests then have only fields of the OpenAI API, and none of vLLM."""
     prices: Prices | None = None
     quota: Quota | None = None
     """For all shards together."""
+    concurrency: int
+    max_concurrency: int | None = None
+    """Default: ``concurrency``, which is then fixed."""
+    stall_seconds: int
+
+
+class GenerateParameters(ServerParameters):
+    """Request n samples per prompt from a server; shards ``responses/NNNNN-of-NNNNN.parquet``."""
+
+    kind: Literal[StageKind.GENERATE] = StageKind.GENERATE
+    source: str
     prompts_dir: str
     solutions_verdicts_dir: str | None = None
     """Verdicts on the reference solutions. Prompts with a wrong one are skipped."""
@@ -47,10 +57,6 @@ class GenerateParameters(Contract):
     harness: HarnessTasks | None = None
     """Tasks of lm-eval to measure the model on, besides the prompts."""
     system_prompt: str | None = None
-    concurrency: int
-    max_concurrency: int | None = None
-    """Default: ``concurrency``, which is then fixed."""
-    stall_seconds: int
     seed: int
 
 
