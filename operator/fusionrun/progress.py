@@ -1,4 +1,4 @@
-"""The endpoint to which pods push their progress. Progress is only reported: no decision depends on it.
+"""The endpoint to which pods push their progress. ``state.report.stage_status`` says what depends on it.
 
 A pod needs no token. It is identified by its IP address, which must be that of a running pod with the labels of a run;
 the run, stage and index are read from the pod and not from the request.

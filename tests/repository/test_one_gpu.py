@@ -44,8 +44,9 @@ def test_on_cpus_the_same_stages_run_without_downloads_and_gpus():
     assert found.keys() == {name for name in stages_of(SAMPLE) if not name.startswith(f"{StageKind.FETCH}/")}
 
 
-def test_on_cpus_the_run_completes():
-    world = World(ON_CPUS | {"metadata": {"name": "one-gpu", "namespace": "lab", "uid": UID, "generation": 1}})
+@pytest.mark.parametrize("sample", [SAMPLE, ON_CPUS], ids=["on a GPU", "on CPUs"])
+def test_a_simulated_run_completes(sample):
+    world = World(sample | {"metadata": {"name": "one-gpu", "namespace": "lab", "uid": UID, "generation": 1}})
     world.run_to_end()
     assert world.condition("Complete")[0] == "True"
 

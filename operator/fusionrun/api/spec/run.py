@@ -179,8 +179,9 @@ class FusionRunSpec(Contract):
     suspend: bool = False
     """Suspend the run: its pods stop, and finished work is kept. Set to false to resume."""
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31_536_000)] | None = None
-    """Seconds after the end of the run until the operator deletes its Jobs and other objects, and with them the logs.
-    The FusionRun, the data on the claim, and the ConfigMaps NAME-spec and NAME-resolved are kept."""
+    """Seconds after the end of the run until the operator deletes its Jobs and other objects, and with them their pods.
+    The FusionRun, the data and logs on the claim, the NetworkPolicies, the Secret of its servers, and the ConfigMaps
+    NAME-spec and NAME-resolved are kept."""
 
     @property
     def trained(self) -> Target:
