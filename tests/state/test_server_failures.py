@@ -36,11 +36,22 @@ NOT_READY = Reason.SERVER_NOT_READY
         (1, {"exitCode": 1}, None, False, None, None),
         (3, {"exitCode": 1}, timedelta(seconds=40), False, NOT_READY, "3 times, the last time with exit code 1"),
         (3, {"exitCode": 1}, timedelta(minutes=2), True, NOT_READY, "crashed 3 times"),
+        (3, {"exitCode": 1}, timedelta(minutes=12), True, NOT_READY, "crashed 3 times"),
+        (7, {"exitCode": 139}, timedelta(hours=1), True, None, None),
         (7, {"exitCode": 139}, timedelta(days=2), True, None, None),
         (3, {"exitCode": 137, "reason": "OOMKilled"}, None, False, Reason.OUT_OF_MEMORY, "resources.limits.memory"),
         (1, {"exitCode": 143}, timedelta(hours=1), False, NOT_READY, "was not ready within startupTimeoutSeconds"),
     ],
-    ids=["one crash", "crash loop", "crash loop after Ready", "old crashes", "out of memory", "startup probe"],
+    ids=[
+        "one crash",
+        "crash loop",
+        "crash loop after Ready",
+        "crash loop after ten minutes of loading",
+        "one in an hour",
+        "old crashes",
+        "out of memory",
+        "startup probe",
+    ],
 )
 def test_the_cause_of_a_failed_server(restarts, last, life, was_ready, reason, text):
     world = served(backoffLimit=0)

@@ -12,8 +12,11 @@ from fusionrun.state.observe.object_fields import container_statuses, is_deletin
 CRASH_LOOP_RESTARTS = 3
 """Restarts of a server's container after which one more short run of it counts as a crash loop."""
 SHORT_LIFE = timedelta(minutes=10)
-"""A container that ran for longer was not in a crash loop. Source: Kubernetes, "Pod Lifecycle": the kubelet resets the
-restart back-off of a container that has run for 10 minutes without problems."""
+"""A container that was ready for longer was not in a crash loop. Source: Kubernetes, "Pod Lifecycle": the kubelet
+resets the restart back-off of a container that has run for 10 minutes without problems."""
+LOADING = timedelta(minutes=30)
+"""Time for which a container may have loaded its model before it was ready, if ``startupTimeoutSeconds`` allows it. The
+status of the pod does not tell how long it took."""
 
 
 def server_failure(deployment: Manifest, pods: list[Manifest], log_tails: dict[str, str]) -> Failure | None:
@@ -45,7 +48,8 @@ def server_failure(deployment: Manifest, pods: list[Manifest], log_tails: dict[s
                 text = f"server pod {name} was not ready within startupTimeoutSeconds"
                 return Failure(Reason.SERVER_NOT_READY, text, name, log_tail)
             restarts = int(container.get("restartCount") or 0)
-            if restarts >= CRASH_LOOP_RESTARTS and (unready or lifetime is None or lifetime < SHORT_LIFE):
+            short = SHORT_LIFE + min(LOADING, _startup_timeout(deployment))
+            if restarts >= CRASH_LOOP_RESTARTS and (unready or lifetime is None or lifetime < short):
                 if last.get("reason") == "OOMKilled":
                     return out_of_memory(f"server pod {name}", name, log_tail)
                 text = (
