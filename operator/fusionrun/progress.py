@@ -8,7 +8,7 @@ import asyncio
 import ipaddress
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from aiohttp import web
@@ -41,11 +41,13 @@ class ProgressBoard:
         """Return the latest progress of the pods of a run, by stage and index."""
         return self._pushed.get(run, {})
 
-    def put(self, run: ObjectRef, stage: str, index: int, progress: Progress) -> bool:
-        """Store the progress of a pod; return whether it is the first of its stage."""
-        pushed = self._pushed.setdefault(run, {})
-        first = all(name != stage for name, _ in pushed)
-        pushed[stage, index] = PushedProgress(progress, datetime.now(UTC))
+    def put(self, run: ObjectRef, stage: str, index: int, pod: str, progress: Progress) -> bool:
+        """Store the progress of the pod with a UID; return whether it is the first of its stage."""
+        pushed, now = self._pushed.setdefault(run, {}), datetime.now(UTC)
+        first, old = all(name != stage for name, _ in pushed), pushed.get((stage, index))
+        if old is None or old.pod != pod:
+            old = PushedProgress(progress, now, pod, progress.done, now)
+        pushed[stage, index] = replace(old, progress=progress, at=now)
         return first
 
     def forget(self, run: ObjectRef) -> None:
@@ -113,7 +115,7 @@ class ProgressReceiver:
         if uid in self._last_push:
             raise _Rejected(429, f"at most one request per {PUSH_MIN_SECONDS} seconds")
         self._last_push[uid] = now
-        return _Sender(run, stage_from_label(labels[LABEL_STAGE]), int(text))
+        return _Sender(run, stage_from_label(labels[LABEL_STAGE]), int(text), uid)
 
     def _pod(self, address: str) -> Manifest | None:
         """Return the running pod with an address and the labels of a run, or None."""
@@ -128,17 +130,18 @@ class ProgressReceiver:
         except ValidationError as error:
             return 400, str(error)
         if self.get(sender.run) is not None:  # it may have been deleted while the body arrived
-            self.pushed(sender.run, self.board.put(sender.run, sender.stage, sender.index, progress))
+            self.pushed(sender.run, self.board.put(sender.run, sender.stage, sender.index, sender.pod, progress))
         return _ACCEPTED, ""
 
 
 @dataclass(frozen=True)
 class _Sender:
-    """The run, stage and completion index of a pod."""
+    """The run, stage, completion index and UID of a pod."""
 
     run: ObjectRef
     stage: str
     index: int
+    pod: str
 
 
 class _Rejected(Exception):  # noqa: N818 -- a reply, not an error of the operator

@@ -7,6 +7,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from fusionrun import progress as progress_module
 from fusionrun.api.pod import COMPLETION_INDEX_ANNOTATION, PROGRESS_PATH
+from fusionrun.api.results.result import Progress
 from fusionrun.names import LABEL_RUN, LABEL_STAGE
 from fusionrun.progress import BODY_MAX_BYTES, ProgressBoard, ProgressReceiver
 from fusionrun.state.observe.object_ref import run_ref
@@ -63,6 +64,15 @@ async def test_progress_is_stored_by_the_labels_of_its_pod_and_its_run_is_reconc
 async def test_a_stage_without_indexes_is_index_zero(tiny):
     _, board, _ = await push([BODY], pod())
     assert list(board.of(tiny)) == [("generate/qwen", 0)]
+
+
+def test_the_first_progress_of_each_pod_is_kept(tiny):
+    board = ProgressBoard()
+    for uid, done in (("a", 3), ("a", 5), ("b", 4), ("b", 6)):
+        board.put(tiny, "sft", 0, uid, Progress(done=done, total=9))
+        kept = board.of(tiny)["sft", 0]
+        assert (kept.pod, kept.progress.done, kept.first_done) == (uid, done, {"a": 3, "b": 4}[uid])
+    assert kept.since <= kept.at
 
 
 @pytest.mark.parametrize("known", [None, pod(labels=False)])

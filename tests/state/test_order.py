@@ -63,10 +63,10 @@ def test_the_progress_of_the_client_counts_for_the_time_until_a_server_ends():
     world.finish_in_turn(*PREPARED)
     place(world)
     world.serve("eight")
-    client = world.workloads()["generate/eight"]
+    client, since = world.workloads()["generate/eight"], world.now
     client["status"] = {"startTime": client["metadata"]["creationTimestamp"]}
     world.now += timedelta(hours=1)
-    world.pushed = {("generate/eight", 0): PushedProgress(Progress(done=1, total=1), world.now)}
+    world.pushed = {("generate/eight", 0): PushedProgress(Progress(done=1, total=1), world.now, since=since)}
     client["status"]["succeeded"] = 1  # of two shards
     world.settle()
     assert world.stage("serve/four").message.endswith("serve/eight holds 8 until about 2026-01-02 05:10 UTC")

@@ -3,6 +3,7 @@
 import json
 from datetime import timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,7 +22,7 @@ def generating(*pushed: tuple[int, dict[str, float]]) -> World:
     world = world_after("resolve", "prepare/prompts", "prepare/benchmarks", "serve/ada")
     for shard, (done, numbers) in enumerate(pushed):
         progress = Progress(done=done, total=100, unit="samples", numbers=numbers)
-        world.pushed["generate/ada", shard] = PushedProgress(progress, world.now)
+        world.pushed["generate/ada", shard] = PushedProgress(progress, world.now, since=world.now)
     return world
 
 
@@ -34,6 +35,19 @@ def test_progress_of_the_shards_is_summed():
     assert (stage.progress.done, stage.progress.total, stage.progress.unit) == (30, 100, "%")
     assert stage.eta_seconds == 150  # 140 s, in steps of 15
     assert (stage.tokens_per_second, stage.cost_micro) == (40.5, 600)
+
+
+@pytest.mark.parametrize(
+    ("first", "done", "seconds_left"),
+    [(0, 93, 285), (90, 93, 8400), (93, 93, None), (92, 93, None)],
+    ids=["from the start", "resumed", "nothing yet", "too early"],
+)
+def test_the_time_left_follows_from_the_speed_since_a_pod_first_reported(first, done, seconds_left):
+    world = world_after("resolve")
+    progress = Progress(done=done, total=100)
+    world.pushed["prepare/prompts", 0] = PushedProgress(progress, world.now, first_done=first, since=world.now)
+    world.pass_time(hours=1)
+    assert world.stage("prepare/prompts").eta_seconds == seconds_left
 
 
 def test_a_stage_without_prices_has_no_cost():
@@ -76,7 +90,8 @@ def _integers(value):
 def test_no_pushed_progress_breaks_the_decision_or_the_status(pushed):
     world = world_after("resolve", "prepare/prompts", "serve/ada")
     world.now += timedelta(hours=1)
-    world.pushed = {key: PushedProgress(progress, world.now) for key, progress in pushed.items()}
+    started = world.now - timedelta(minutes=1)
+    world.pushed = {key: PushedProgress(p, world.now, since=started) for key, p in pushed.items()}
     world.settle()
     status = json.loads(json.dumps(world.run["status"]), parse_constant=_never)
     assert all(-INT64 <= number < INT64 for number in _integers(status))

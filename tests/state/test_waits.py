@@ -36,10 +36,10 @@ def placed(world: Nodes, stage: str) -> Nodes:
 def halfway() -> World:
     """Return a run in which half of a generation is done after an hour."""
     world = world_of(*PREPARED, "serve/ada")
-    client = world.workloads()["generate/ada"]
+    client, since = world.workloads()["generate/ada"], world.now
     client["status"] = {"startTime": client["metadata"]["creationTimestamp"], "succeeded": 1}
     world.now += timedelta(hours=1)
-    world.pushed = {("generate/ada", 0): PushedProgress(Progress(done=1, total=1), world.now)}
+    world.pushed = {("generate/ada", 0): PushedProgress(Progress(done=1, total=1), world.now, since=since)}
     world.settle()
     return world
 

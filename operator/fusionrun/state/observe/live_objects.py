@@ -17,6 +17,12 @@ class PushedProgress:
 
     progress: Progress
     at: datetime
+    pod: str = ""
+    """UID of the pod."""
+    first_done: int = 0
+    """What was done when the pod first pushed: a resumed stage does not start at 0."""
+    since: datetime | None = None
+    """When the pod first pushed; None if it is not known."""
 
 
 @dataclass(frozen=True)
