@@ -14,6 +14,7 @@ import pytest
 
 from fusionrun.cli import check
 from fusionrun.cli.checks import findings
+from fusionrun.cli.checks.controllers import OPERATOR
 from fusionrun.cli.kubectl import KubectlError
 
 ROOT = Path(__file__).parents[2]
@@ -65,7 +66,7 @@ CLUSTER = {
         crd("fusionruns.fusionrun.dev", "v1alpha1"),
     ],
     "deployments app.kubernetes.io/name=kueue": [deployment("registry.example/kueue/kueue:v0.19.2")],
-    "deployments app.kubernetes.io/name=fusionrun": [],
+    f"deployments {OPERATOR}": [],
     "localqueues.kueue.x-k8s.io": [named("user-queue")],
     "daemonsets": [named("aws-node"), named("cilium")],
     "networkpolicies": [],
@@ -84,7 +85,7 @@ class Recorded:
 
     def read(self, *words: str):
         kind = words[1] if words[0] == "get" else words[0]
-        found = self.objects[f"{kind} {words[-1]}" if kind == "deployments" else kind]
+        found = self.objects[f"{kind} {words[-1]}" if kind in ("deployments", "configmap") else kind]
         if isinstance(found, KubectlError):
             raise found
         return {"items": found} if isinstance(found, list) else found
@@ -173,6 +174,57 @@ def test_what_a_cluster_lacks(changes, check_name, level, found, advice):
     assert row[0] == level, row
     assert found in row[1]
     assert advice in row[2]
+
+
+ALL = "namespaces: []"
+LISTED = 'namespaces: ["one","two"]'
+
+
+def operators(*settings: str | None) -> dict:
+    """Return the objects of operators in the namespaces a, b and so on; None: the ConfigMap must not be read."""
+    objects: dict = {f"deployments {OPERATOR}": []}
+    for namespace, text in zip("abc", settings, strict=False):
+        made = deployment("registry.example/fusionrun-operator:0.3.0")
+        made["metadata"] = {"name": "fusionrun", "namespace": namespace}
+        made["spec"]["template"]["spec"]["volumes"] = [
+            {"name": "tmp", "emptyDir": {}},
+            {"name": "settings", "configMap": {"name": "fusionrun-settings"}},
+        ]
+        objects[f"deployments {OPERATOR}"].append(made)
+        found = {"data": {"settings.yaml": f"images: {{}}\n{text}\npolicy: {{}}\n"}}
+        objects[f"configmap {namespace}"] = KubectlError("forbidden") if text is None else found
+    return objects
+
+
+@pytest.mark.parametrize(
+    ("settings", "level"),
+    [
+        ((f"{ALL}\nlease_namespace: a", f"{ALL}\nlease_namespace: a"), "ok"),
+        ((f"{ALL}\nlease_namespace: a", f"{ALL}\nlease_namespace: b"), "note"),
+        ((ALL, ALL), "note"),
+        ((f"{LISTED}\nlease_namespace: a", f"{ALL}\nlease_namespace: a"), "note"),
+        ((f"{LISTED}\nlease_namespace: a", 'namespaces: ["two"]\nlease_namespace: a'), "note"),
+        ((f"{LISTED}\nlease_namespace: a", 'namespaces: ["two","one"]\nlease_namespace: a'), "ok"),
+        ((f"{LISTED}\nlease_namespace: a", 'namespaces: ["three"]\nlease_namespace: b'), "ok"),
+        ((LISTED, 'namespaces: ["three"]'), "ok"),
+        ((f"{ALL}\nlease_namespace: a", None), "note"),
+        ((f"{ALL}\nlease_namespace: a", "lease_namespace: a"), "note"),
+    ],
+    ids=[
+        "one Lease", "two Leases", "no Leases", "all and listed namespaces", "lists that overlap", "the same list",
+        "other namespaces", "other namespaces without Leases", "a ConfigMap that must not be read", "other settings",
+    ],
+)  # fmt: skip
+def test_operators_that_act_on_the_same_runs(settings, level):
+    found = rows(**operators(*settings))
+    assert found["FusionRun"] == ("ok", "fusionrun-operator:0.3.0", "")
+    assert found["FusionRun operators"][:2] == (level, "a/fusionrun, b/fusionrun")
+    advice = found["FusionRun operators"][2]
+    assert ("operator.leaseNamespace" in advice, "watchNamespaces" in advice) == (level == "note", level == "note")
+
+
+def test_one_operator_acts_alone():
+    assert "FusionRun operators" not in rows(**operators(ALL))
 
 
 def test_the_exit_status_tells_what_is_missing(monkeypatch, capsys):

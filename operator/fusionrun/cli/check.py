@@ -10,7 +10,8 @@ from fusionrun.cli.kubectl import Kubectl, KubectlError
 from fusionrun.cli.tables import table
 
 EPILOG = """\
-Nothing is changed, and no Secret is read. `note` marks what some runs need, and `MISSING` what every run needs.
+Nothing is changed, and no Secret is read. `note` marks what some runs need or what may disturb them, and `MISSING`
+what every run needs.
 
 Exit status: 0 nothing is missing, 1 something is, 2 the cluster does not answer.
 """

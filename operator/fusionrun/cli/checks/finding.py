@@ -14,7 +14,7 @@ class Level(Enum):
 
     OK = "ok"
     NOTE = "note"
-    """Something is missing that some runs need."""
+    """Something is missing that some runs need, or may disturb them."""
     MISSING = "MISSING"
     """Without it, no run works."""
     UNKNOWN = "unknown"
