@@ -1,14 +1,12 @@
 """Pods that are larger than a node are refused, with the numbers."""
 
-import copy
-
 import pytest
 
 from fusionrun.plan.pod_size import NodeGpus, too_large
 from fusionrun.plan.policy import violations
 from fusionrun.settings import Policy
 from support.plans import read
-from support.runs import make_spec
+from support.runs import changed, evaluation_only, make_spec, measured
 
 GPU = "nvidia.com/gpu"
 
@@ -34,34 +32,62 @@ def test_a_server_that_needs_two_nodes_is_refused_with_what_to_do():
     assert violations(read(SIXTEEN), Policy(max_gpus_per_pod=16)) == []
 
 
-@pytest.mark.parametrize("part", ["evaluation.server", "training", "rewardModel", "dataStages"])
+PARTS = ["evaluation.server", "training", "rewardModel", "dataStages"]
+
+
+@pytest.mark.parametrize("part", PARTS)
 def test_every_part_with_gpus_is_checked(part):
-    spec, resources = make_spec(), {"resources": {"limits": {GPU: "9"}}}
-    first, _, second = part.partition(".")
-    fields = copy.deepcopy(spec.get(first, {}))
-    fields |= {second: resources} if second else resources
-    errors = list(too_large(read(spec | {first: fields}), 8))
+    errors = list(too_large(read(changed(make_spec(), f"{part}.resources.limits", {GPU: "9"})), 8))
     assert [(e.field, e.value) for e in errors] == [(f"{part}.resources.limits[{GPU}]", 9)]
 
 
 NODES = [
-    NodeGpus({"pool": "small"}, {GPU: 4}),
+    NodeGpus({"pool": "small", "zone": "a"}, {GPU: 4}),
     NodeGpus({"pool": "large"}, {GPU: 8}),
     NodeGpus({}, {"amd.com/gpu": 16}),
 ]
 
 
+SMALL, LARGE = {"pool": "small"}, {"pool": "large"}
+
+
 @pytest.mark.parametrize(
-    ("gpus", "selector", "largest"),
+    ("gpus", "of_run", "of_pod", "largest"),
     [
-        (8, {}, None),
-        (9, {}, "the largest node has 8 GPUs for pods"),
-        (8, {"pool": "small"}, "the largest node that scheduling.nodeSelector selects has 4 GPUs for pods"),
-        (4, {"pool": "small"}, None),
-        (16, {"pool": "scaled-to-zero"}, None),
+        (8, {}, {}, None),
+        (9, {}, {}, "the largest node has 8 GPUs for pods"),
+        (8, SMALL, {}, "the largest node with the labels of scheduling.nodeSelector has 4 GPUs for pods"),
+        (4, SMALL, {}, None),
+        (16, {"pool": "scaled-to-zero"}, {}, None),
+        (8, {}, SMALL, "the largest node with the labels of pod.nodeSelector has 4 GPUs for pods"),
+        (8, {}, LARGE, None),
+        (8, SMALL, LARGE, None),
+        (
+            8,
+            {"zone": "a"},
+            SMALL,
+            "the largest node with the labels of scheduling.nodeSelector and pod.nodeSelector has 4 GPUs for pods",
+        ),
+        (16, {"zone": "b"}, SMALL, None),
     ],
 )
-def test_pods_are_compared_with_the_nodes_that_the_spec_selects(gpus, selector, largest):
-    spec = read(spec_with(gpus) | {"scheduling": {"nodeSelector": selector}})
-    errors = [e.rule.split(": ")[0] for e in too_large(spec, 16, NODES)]
+def test_pods_are_compared_with_the_nodes_that_their_settings_select(gpus, of_run, of_pod, largest):
+    fields = spec_with(gpus, pod={"nodeSelector": of_pod}) | {"scheduling": {"nodeSelector": of_run}}
+    errors = [e.rule.split(": ")[0] for e in too_large(read(fields), 16, NODES)]
     assert errors == ([largest] if largest else [])
+
+
+@pytest.mark.parametrize(("selector", "refused"), [(SMALL, True), (LARGE, False)])
+@pytest.mark.parametrize("part", PARTS)
+def test_the_node_selector_of_every_part_counts(part, selector, refused):
+    spec = changed(changed(make_spec(), f"{part}.resources.limits", {GPU: 8}), f"{part}.pod.nodeSelector", selector)
+    errors = list(too_large(read(spec), 8, NODES))
+    assert [e.field for e in errors] == [f"{part}.resources.limits[{GPU}]"] * refused
+
+
+def test_a_measured_model_is_compared_with_the_nodes_of_its_own_server():
+    """Its settings of pods replace those of the server of all models, which select large nodes."""
+    spec = evaluation_only(measured("m", server={"pod": {"nodeSelector": SMALL}}))
+    spec["evaluation"]["server"] = {"resources": {"limits": {GPU: 8}}, "pod": {"nodeSelector": LARGE}}
+    errors = list(too_large(read(spec), 8, NODES))
+    assert [e.field for e in errors] == [f"evaluateOnly.models[m].server.resources.limits[{GPU}]"]

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from fusionrun.api.spec.pods import PodSettings
 from fusionrun.api.spec.resources import Resources
 from fusionrun.api.spec.run import FusionRunSpec
 from fusionrun.errors import SpecError
@@ -20,23 +21,26 @@ class NodeGpus:
 
 @dataclass(frozen=True)
 class _Pod:
-    """A pod with GPUs: the field with its resources, and what must change if it is too large."""
+    """A pod with GPUs: the field with its resources and settings, and what must change if it is too large."""
 
     field: str
     resources: Resources
+    settings: PodSettings | None
     advice: str
 
 
 def too_large(spec: FusionRunSpec, max_gpus: int, nodes: Sequence[NodeGpus] = ()) -> Iterator[SpecError]:
     """Yield the pods that have more GPUs than ``max_gpus``, or than every node that the spec selects.
 
-    Nodes without a GPU of the same resource say nothing: an autoscaler may add the first one.
+    Labels of the pod's own ``nodeSelector`` extend those of the run. Nodes without a GPU of the same resource say
+    nothing: an autoscaler may add the first one.
     """
-    selector = (spec.scheduling.node_selector or {}).items()
-    selected = [node for node in nodes if selector <= node.labels.items()]
+    of_run = spec.scheduling.node_selector or {}
     for pod in _pods(spec):
+        own = (pod.settings.node_selector if pod.settings else None) or {}
+        selected = [node for node in nodes if {**of_run, **own}.items() <= node.labels.items()]
         count, names = gpu_count(pod.resources), ", ".join(gpu_limits(pod.resources.limits))
-        field = f"{pod.field}.limits[{names}]"
+        field = f"{pod.field}.resources.limits[{names}]"
         largest = max(
             (sum(node.gpus.get(n, 0) for n in gpu_limits(pod.resources.limits)) for node in selected), default=0
         )
@@ -44,15 +48,18 @@ def too_large(spec: FusionRunSpec, max_gpus: int, nodes: Sequence[NodeGpus] = ()
             rule = f"a pod may have at most {max_gpus} GPUs (policy.maxGpusPerPod of the operator, the largest node)"
             yield SpecError(field, count, f"{rule}: {pod.advice}")
         elif 0 < largest < count:
-            which = " that scheduling.nodeSelector selects" if selector else ""
+            named = {"scheduling.nodeSelector": of_run, "pod.nodeSelector": own}
+            selectors = " and ".join(name for name, labels in named.items() if labels)
+            which = f" with the labels of {selectors}" if selectors else ""
             yield SpecError(field, count, f"the largest node{which} has {largest} GPUs for pods: {pod.advice}")
 
 
 def _pods(spec: FusionRunSpec) -> Iterator[_Pod]:
     found = [
         _Pod(
-            f"{field}.resources",
+            field,
             server.resources,
+            server.pod,
             f"a replica with tensorParallelSize {server.tensor_parallel_size} x pipelineParallelSize "
             f"{server.pipeline_parallel_size} is one pod: lower them, use a quantised model, or add a larger node",
         )
@@ -62,12 +69,11 @@ def _pods(spec: FusionRunSpec) -> Iterator[_Pod]:
     training = spec.training
     if training.resources:
         advice = "lower processesPerNode and raise nodes, or add a larger node"
-        found.append(_Pod("training.resources", training.resources, advice))
-    if spec.reward_model.resources:
-        advice = "score uses one GPU per pod: lower it"
-        found.append(_Pod("rewardModel.resources", spec.reward_model.resources, advice))
-    if spec.data_stages.resources:
-        found.append(_Pod("dataStages.resources", spec.data_stages.resources, "lower it"))
+        found.append(_Pod("training", training.resources, training.pod, advice))
+    if (reward := spec.reward_model).resources:
+        found.append(_Pod("rewardModel", reward.resources, reward.pod, "score uses one GPU per pod: lower it"))
+    if (data := spec.data_stages).resources:
+        found.append(_Pod("dataStages", data.resources, data.pod, "lower it"))
     # The checks of the spec report a count that is not a whole number.
     return (
         p for p in found if all(isinstance(v, int) or v.isdecimal() for v in gpu_limits(p.resources.limits).values())
