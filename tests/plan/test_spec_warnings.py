@@ -61,3 +61,19 @@ SFT, DPO = "training.sft.learningRate", "training.dpo.learningRate"
 )
 def test_adapters_with_the_learning_rates_of_the_recipe(training, warned):
     assert fields({"training": training}) == warned
+
+
+LOCKED = {"pod": {"ipcLock": True}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "warned"),
+    [
+        ({"training": {"pod": {"ipcLock": False}}}, []),
+        ({"training": LOCKED}, ["training.pod.ipcLock"]),
+        ({"training": LOCKED, "dataStages": LOCKED}, ["training.pod.ipcLock", "dataStages.pod.ipcLock"]),
+    ],
+    ids=["none", "training", "two parts"],
+)
+def test_pods_that_the_pod_security_standards_refuse(changes, warned):
+    assert fields(changes) == warned
