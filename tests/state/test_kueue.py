@@ -14,15 +14,16 @@ from support.world import World
 
 GPUS = 8
 RESOURCES = {"limits": {"nvidia.com/gpu": GPUS}}
+BACKENDS = ("PyTorchJob", "TrainJob", "Job")
 QUEUE = "waiting for admission by Kueue in LocalQueue 'research'"
 
 
-def queued(quota: int = GPUS, **changes: Any) -> tuple[World, Kueue]:
+def queued(quota: int = GPUS, backend: str = "PyTorchJob", **changes: Any) -> tuple[World, Kueue]:
     """Return a run whose servers and training need all the quota, and the Kueue that it runs under."""
     spec = make_spec()
     for source in spec["sources"]:
         source["served"] |= {"resources": RESOURCES, "tensorParallelSize": GPUS}
-    training = {"nodes": 1, "processesPerNode": GPUS, "resources": RESOURCES}
+    training = {"backend": backend, "nodes": 1, "processesPerNode": GPUS, "resources": RESOURCES}
     fields = {"sources": spec["sources"], "training": training, "scheduling": {"queueName": "research"}}
     world = World(make_run(**fields | changes))
     return world, Kueue(world, quota)
@@ -41,13 +42,15 @@ def walk(world: World, kueue: Kueue, stage: str) -> dict[str, Any]:
     raise AssertionError(stage)
 
 
-@pytest.mark.parametrize("cpu_queue", [None, "cpu"])
-def test_a_client_does_not_wait_behind_the_next_server(cpu_queue):
+@pytest.mark.parametrize(
+    ("cpu_queue", "backend"), [*((None, b) for b in BACKENDS), *(("cpu", b) for b in BACKENDS[:2])]
+)
+def test_a_client_does_not_wait_behind_the_next_server(cpu_queue, backend):
     """With StrictFIFO, the client of the only server that fits would wait behind the next server for ever."""
     scheduling = {"queueName": "research"} | ({"cpuQueueName": cpu_queue} if cpu_queue else {})
-    world, kueue = queued(scheduling=scheduling)
+    world, kueue = queued(backend=backend, scheduling=scheduling)
     if cpu_queue:
-        kueue.integrations = ("Deployment", "PyTorchJob")  # the other queue has quota for all Jobs
+        kueue.integrations = ("Deployment", backend)  # the other queue has quota for all Jobs
     walk(world, kueue, "serve/ada")
     assert [world.objects[ref]["metadata"]["labels"]["fusionrun.dev/stage"] for ref in kueue.waiting] == ["serve.bob"]
     assert (world.stage("serve/bob").state, world.stage("serve/bob").reason) == ("Running", Reason.QUEUED)
@@ -114,6 +117,22 @@ def test_a_queued_stage_reports_the_conditions_of_its_workload(found, report):
     assert stage.message == f"pod {pod['metadata']['name']}: SchedulingGated: {QUEUE}{report}"
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_queued_training_reports_the_conditions_of_its_workload(backend):
+    world, _ = queued(backend=backend)
+    world.run_until("sft")
+    kueue = Kueue(world, quota=GPUS - 1)
+    kueue.reconcile()
+    world.pass_time(minutes=1)
+    made, stage = world.workloads()["sft"], world.stage("sft")
+    assert looked_up([made], world.now) == [made]
+    assert (stage.state, stage.reason) == ("Running", Reason.QUEUED)
+    assert stage.message == f"{backend} {ref_of(made).name} is suspended: {QUEUE}: WaitingForQuota: 8 more needed"
+    kueue.quota = GPUS
+    kueue.run_to_end()
+    assert world.condition("Complete")[0] == "True", world.condition("Ready")
+
+
 def test_the_workload_of_the_reported_pod_is_looked_up():
     world, kueue = queued(quota=0)
     with pytest.raises(AssertionError):
@@ -145,9 +164,9 @@ def test_a_queued_run_is_reported_without_a_warning():
     assert [e.type for e in world.events if e.reason == Reason.QUEUED] == ["Normal"]
 
 
-@pytest.mark.parametrize("stage", ["serve/ada", "sft"])
-def test_a_preempted_stage_waits_and_continues_with_the_same_attempt(stage):
-    world, kueue = queued()
+@pytest.mark.parametrize(("stage", "backend"), [("serve/ada", "PyTorchJob"), *(("sft", b) for b in BACKENDS)])
+def test_a_preempted_stage_waits_and_continues_with_the_same_attempt(stage, backend):
+    world, kueue = queued(backend=backend)
     made = walk(world, kueue, stage)
     if stage == "sft":
         world.place("sft")
@@ -165,7 +184,7 @@ def test_a_preempted_stage_waits_and_continues_with_the_same_attempt(stage):
     kueue.quota = GPUS
     kueue.run_to_end()
     assert world.condition("Complete")[0] == "True", world.condition("Ready")
-    assert made["metadata"]["name"] in {m["metadata"]["name"] for m in world.of_kind("PyTorchJob")} or stage != "sft"
+    assert made["metadata"]["name"] in {m["metadata"]["name"] for m in world.of_kind(backend)} or stage != "sft"
     assert not [e for e in world.events if e.reason == Reason.STAGE_RETRIED]
 
 
@@ -191,8 +210,9 @@ def test_a_stage_moves_to_a_changed_queue_only_while_it_waits(change, label, val
     world.complete()
 
 
-def test_a_preempted_training_moves_to_a_changed_queue():
-    world, kueue = queued()
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_preempted_training_moves_to_a_changed_queue(backend):
+    world, kueue = queued(backend=backend)
     walk(world, kueue, "sft")
     world.place("sft")
     world.settle()
@@ -208,16 +228,18 @@ def test_a_preempted_training_moves_to_a_changed_queue():
     assert world.workloads()["sft"] is moved, "it keeps its place in the queue"
 
 
-ADVICE = {
-    "serve/ada": "add deployment and pod to integrations.frameworks",
-    "sft": "add kubeflow.org/pytorchjob to integrations.frameworks",
-    "promote": "add batch/job to integrations.frameworks",
-}
-
-
-@pytest.mark.parametrize("stage", list(ADVICE))
-def test_a_stage_that_kueue_ignores_runs_and_is_reported_once(stage):
-    world, _ = queued()
+@pytest.mark.parametrize(
+    ("stage", "backend", "framework"),
+    [
+        ("serve/ada", "PyTorchJob", "deployment and pod"),
+        ("sft", "PyTorchJob", "kubeflow.org/pytorchjob"),
+        ("sft", "TrainJob", "trainer.kubeflow.org/trainjob"),
+        ("sft", "Job", "batch/job"),
+        ("promote", "TrainJob", "batch/job"),
+    ],
+)
+def test_a_stage_that_kueue_ignores_runs_and_is_reported_once(stage, backend, framework):
+    world, _ = queued(backend=backend)
     world.run_until(stage)
     made = world.workloads()[stage]
     made["metadata"]["uid"] = "ignored"
@@ -235,7 +257,7 @@ def test_a_stage_that_kueue_ignores_runs_and_is_reported_once(stage):
         world.pass_time(minutes=1)
         found = world.stage(stage)
         assert (found.state, found.reason) == ("Running", Reason.QUEUE_IGNORED)
-        assert ADVICE[stage] in found.message
+        assert f"add {framework} to integrations.frameworks" in found.message
         assert f"because Kueue ignores them: {stage}" in world.condition("Ready")[2]
     if made["kind"] == "Deployment":
         world.make_ready(stage)
@@ -247,18 +269,17 @@ def test_a_stage_that_kueue_ignores_runs_and_is_reported_once(stage):
     world.complete()
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("evidence", ["workload", "resumed"])
-def test_a_job_that_kueue_has_admitted_is_not_ignored(evidence):
-    world, _ = queued()
+def test_a_job_that_kueue_has_admitted_is_not_ignored(evidence, backend):
+    world, _ = queued(backend=backend)
     world.run_until("sft")
     made = world.workloads()["sft"]
     made["metadata"]["uid"] = "admitted"
     world.place("sft")
-    if evidence == "workload":
-        world.kueue["admitted"] = workload("w", RESERVED)
-    else:
+    world.kueue["admitted"] = workload("w", RESERVED) if evidence == "workload" else None
+    if evidence == "resumed":
         made["status"] = {"conditions": [{"type": "Suspended", "status": "False"}]}
-        world.kueue["admitted"] = None
     world.pass_time(minutes=1)
     assert world.stage("sft").reason == Reason.PODS_RUNNING
     assert bool(looked_up([made], world.now)) == (evidence == "workload")

@@ -10,7 +10,7 @@ from support.pod_security import containers, pod_specs
 from support.world import World
 
 Manifest = dict[str, Any]
-KINDS = ("Job", "PyTorchJob", "Deployment")
+KINDS = ("Job", "PyTorchJob", "TrainJob", "Deployment")
 WAITS = {"type": "QuotaReserved", "status": "False", "reason": "WaitingForQuota", "message": "8 more needed"}
 
 
@@ -44,7 +44,7 @@ class Kueue:
         for ref in live:
             if ref not in self.waiting and ref not in self.admitted:
                 self._queue(ref)
-        while self.waiting and self._used() + gpus(objects[self.waiting[0]]) <= self.quota:
+        while self.waiting and self._used() + self._gpus(self.waiting[0]) <= self.quota:
             self._admit(self.waiting.pop(0))
 
     def preempt(self, stage: str) -> None:
@@ -78,7 +78,12 @@ class Kueue:
             self.world.pass_time(minutes=1)
 
     def _used(self) -> int:
-        return sum(gpus(self.world.objects[ref]) for ref in self.admitted)
+        return sum(map(self._gpus, self.admitted))
+
+    def _gpus(self, ref: ObjectRef) -> int:
+        """Return the GPUs of an object. The pod template of a TrainJob is in its TrainingRuntime, of the same name."""
+        runtime = ObjectRef(ref.api_version, "TrainingRuntime", ref.namespace, ref.name)
+        return gpus(self.world.objects[runtime if ref.kind == "TrainJob" else ref])
 
     def _queue(self, ref: ObjectRef) -> None:
         manifest = self.world.objects[ref]
@@ -118,7 +123,7 @@ class Kueue:
 
     @staticmethod
     def _suspend(manifest: Manifest, *, suspend: bool) -> None:
-        spec = manifest["spec"] if manifest["kind"] == "Job" else manifest["spec"]["runPolicy"]
+        spec = manifest["spec"]["runPolicy"] if manifest["kind"] == "PyTorchJob" else manifest["spec"]
         spec["suspend"] = suspend
         manifest["status"] = {"conditions": [{"type": "Suspended", "status": str(suspend)}]}
 

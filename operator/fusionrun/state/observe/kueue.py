@@ -138,7 +138,8 @@ def _can_be_suspended(manifest: Manifest) -> bool:
 def _was_suspended(manifest: Manifest) -> bool:
     """Return whether a Job is or was suspended: the condition stays, with status False, when the Job continues.
 
-    Source: Kubernetes, pkg/controller/job (JobSuspended); kubeflow/training-operator v1.9, pkg/util (JobSuspended).
+    Sources: Kubernetes, pkg/controller/job (JobSuspended); kubeflow/training-operator v1.9, pkg/util (JobSuspended);
+    kubeflow/trainer, pkg/controller (TrainJobSuspended).
     """
     conditions = (manifest.get("status") or {}).get("conditions") or []
     return is_suspended(manifest) or any(c["type"] == "Suspended" for c in conditions)
