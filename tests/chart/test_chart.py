@@ -136,8 +136,8 @@ def test_a_lost_node_delays_the_operator_by_seconds(helm):
     pod = one(helm.template(f"operator.tolerations=[{json.dumps(mine)}]"), "Deployment")["spec"]["template"]["spec"]
     *lost, last = pod["tolerations"]
     assert {t["key"]: t["tolerationSeconds"] for t in lost} == {
-        "node.kubernetes.io/unreachable": 5,
-        "node.kubernetes.io/not-ready": 5,
+        "node.kubernetes.io/unreachable": 2,
+        "node.kubernetes.io/not-ready": 2,
     }
     assert last == mine
 
