@@ -25,6 +25,7 @@ from fusionrun_stages.resolving.needs import (
     model_facts,
     terms,
     training_hints,
+    warn_of_datasets,
 )
 from fusionrun_stages.resolving.references import Pinned, pin
 from fusionrun_stages.volume.manifest import is_complete
@@ -45,6 +46,7 @@ def run(work: Work) -> Made:
         stage_digests = digests(parameters.stages, [pinned[i].fingerprint[:PIN_LENGTH] for i in range(len(pinned))])
         complete = _complete(parameters, stage_digests)
     models = {i: model_facts(r, pinned[i]) for i, r in enumerate(references) if i in pinned and is_model(r)}
+    warn_of_datasets(references, pinned)
     needs = memory_needs(demand, models) if demand else []
     memory = check_memory(needs, faults) | training_hints(demand, models) if demand else {}
     names = {parameters.stages[i].name for i in complete}

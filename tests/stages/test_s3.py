@@ -22,6 +22,7 @@ from support.model_folders import make_model
 from support.object_store import BUCKET, IdentityStore, Store
 from support.stage import make_work
 
+CARD = b"---\nlicense: gemma\n---\n"
 PROVENANCE = json.dumps({"run": "r", "namespace": "n", "digest": "d", "spec": {}})
 BUNDLE = {"model/config.json": "{}", "dataset/sft.parquet": "rows", "provenance.json": PROVENANCE}
 
@@ -47,8 +48,11 @@ def reference(uri=f"s3://{BUCKET}/set", columns=("prompt",)):
 
 
 def test_resolve_downloads_a_data_set_and_prepare_reads_it_offline(tmp_path, objects):
-    pinned = pin(reference(), None).fingerprint
-    assert sorted(p.name for p in dataset_folder(pinned).iterdir()) == ["test.jsonl", "train.jsonl"]
+    objects["set/README.md"] = CARD
+    found = pin(reference(), None)
+    assert found.licence == "gemma"
+    pinned = found.fingerprint
+    assert sorted(p.name for p in dataset_folder(pinned).iterdir()) == ["README.md", "test.jsonl", "train.jsonl"]
     objects.clear()
     data = {"name": "far", "task": "Instruction", "uri": f"s3://{BUCKET}/set", "revision": pinned[:12], "columns": {}}
     work = make_work(tmp_path / "out", {"kind": "prepare", "datasets": [data], "shards": 1, "seed": 1})
@@ -119,7 +123,6 @@ def test_a_model_is_fetched_without_pickles_and_only_as_pinned(volume, tmp_path_
 INDEX = json.dumps({"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}).encode()
 WEIGHTS = {"model-1.safetensors": b"12", "model-2.safetensors": b"345", "model.safetensors.index.json": INDEX}
 CONFIG = b'{"model_type": "llama"}'
-CARD = b"---\nlicense: gemma\n---\n"
 
 
 def test_the_size_and_the_configuration_of_a_model_are_read_before_the_download(objects):

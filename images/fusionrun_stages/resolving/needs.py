@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from fusionrun.api.artifacts import PIN_LENGTH, model_dir
 from fusionrun.api.stage import Reference, ReferenceKind
 from fusionrun.api.tasks.demand import Demand
-from fusionrun_stages.cards.licences import WARNED, Licence, Outputs, licence_of_model
+from fusionrun_stages.cards.licences import WARNED, Licence, Outputs, licence_of_dataset, licence_of_model
 from fusionrun_stages.fit import disk, memory
 from fusionrun_stages.fit.architecture import Architecture, parameters_of, read_architecture
 from fusionrun_stages.fit.memory import Need, Verdict, gib
@@ -37,10 +37,7 @@ class ModelFacts:
 def model_facts(reference: Reference, pinned: Pinned) -> ModelFacts:
     """Return the facts of a model; its licence is the one that its card declares, else the one of its name."""
     licence = licence_of_model(reference.uri, pinned.licence)
-    if licence.outputs in WARNED:
-        log.warning(
-            "%s: %s: outputs as training data: %s: %s", reference.field, licence.name, licence.outputs, licence.terms
-        )
+    _warn(reference, licence)
     return ModelFacts(
         reference.field,
         read_architecture(pinned.config),
@@ -48,6 +45,20 @@ def model_facts(reference: Reference, pinned: Pinned) -> ModelFacts:
         pinned.weights_bytes,
         licence,
     )
+
+
+def warn_of_datasets(references: Sequence[Reference], pinned: Mapping[int, Pinned]) -> None:
+    """Log the licences of data sets that restrict training. Benchmarks are left out: no model is trained on them."""
+    for i, reference in enumerate(references):
+        if i in pinned and reference.field.startswith("datasets["):
+            _warn(reference, licence_of_dataset(reference.uri, pinned[i].licence))
+
+
+def _warn(reference: Reference, licence: Licence) -> None:
+    if licence.outputs in WARNED:
+        log.warning(
+            "%s: %s: outputs as training data: %s: %s", reference.field, licence.name, licence.outputs, licence.terms
+        )
 
 
 def memory_needs(demand: Demand, models: Mapping[int, ModelFacts]) -> list[Need]:

@@ -105,7 +105,8 @@ def _pin_path(reference: Reference) -> Pinned:
             config=read_json(path / CONFIG),
             licence=read_licence(path),
         )
-    return Pinned(fingerprint_files(_data_files(path, reference)), on_claim=True)
+    card_folder = path if path.is_dir() else path.parent  # as publish does
+    return Pinned(fingerprint_files(_data_files(path, reference)), on_claim=True, licence=read_licence(card_folder))
 
 
 def _data_files(path: Path, reference: Reference) -> list[DataFile]:
@@ -125,7 +126,7 @@ def _pin_s3(reference: Reference) -> Pinned:
         folder = dataset_folder(fingerprint)
         download_s3(reference.uri, folder, fingerprint)
         _data_files(folder, reference)
-        return Pinned(fingerprint)
+        return Pinned(fingerprint, licence=read_licence(folder))
     shards = s3_shards(reference.uri, files)
     weights = _weights(reference, repr(reference.uri), files, shards)
 

@@ -8,6 +8,7 @@ from fusionrun.api.stage import Reference
 from fusionrun_stages import resolve
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.resolving import needs
+from fusionrun_stages.resolving.references import Pinned
 from support.model_folders import make_model
 from support.stage import make_work
 
@@ -127,3 +128,36 @@ def test_licences_that_restrict_training_on_outputs_are_listed(volume, declared)
         (folder / "README.md").write_text("---\nlicense: gemma\n---\n")
     model = Reference(field="sources[b].served.model", kind="model", uri=f"pvc://claim/{folder.name}")
     assert run(volume, model).values.licences[2] == "Gemma Terms of Use: allowed under conditions"
+
+
+FORBIDDEN = "datasets[m]: OpenAI Terms of Use: outputs as training data: forbidden: "
+RESEARCH = "datasets[m]: CC BY-NC 4.0: outputs as training data: not for commercial use: "
+
+
+@pytest.mark.parametrize(
+    ("field", "uri", "card", "expected"),
+    [
+        ("datasets[m]", "pvc://claim/math", "cc-by-nc-4.0", RESEARCH),
+        ("datasets[m]", "pvc://claim/math/train.jsonl", "cc-by-nc-4.0", RESEARCH),
+        ("datasets[m]", "pvc://claim/math", "mit", None),
+        ("datasets[m]", "pvc://claim/math", "unheard-of", None),
+        ("datasets[m]", "hf://llamafactory/alpaca_gpt4_zh", None, FORBIDDEN),
+        ("datasets[m]", "hf://llamafactory/alpaca_gpt4_zh", "mit", None),
+        ("datasets[m]", "hf://org/math", "cc-by-nc-4.0", RESEARCH),
+        ("evaluation.benchmarks[m]", "pvc://claim/math", "cc-by-nc-4.0", None),
+    ],
+    ids=["folder", "file", "free", "unknown", "by name", "card before name", "hub", "benchmark"],
+)
+def test_licences_of_training_data_that_restrict_training_are_logged(
+    volume, monkeypatch, caplog, field, uri, card, expected
+):
+    (volume / "math").mkdir()
+    (volume / "math" / "train.jsonl").write_text('{"prompt": "1 + 1"}\n')
+    (volume / "math" / "README.md").write_text(f"---\nlicense: {card}\n---\n")
+    if uri.startswith("hf://"):
+        monkeypatch.setattr(resolve, "pin", lambda reference, endpoint: Pinned("ab" * 20, licence=card))
+    reference = Reference(field=field, kind="dataset", uri=uri, columns=["prompt"])
+    resolve.run(make_work(volume / "out", {"kind": "resolve", "references": [reference], "stages": []}))
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == bool(expected)
+    assert all(text.startswith(expected) for text in warnings)
