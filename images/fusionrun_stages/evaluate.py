@@ -21,7 +21,7 @@ from fusionrun.api.tasks.evaluation import BenchmarkParameters, EvaluateParamete
 from fusionrun.api.tasks.protocol import Aggregation, Unit
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.evaluation.answers import Answered, batches, join, read_questions
-from fusionrun_stages.evaluation.details import DIGITS, details_of, scored
+from fusionrun_stages.evaluation.details import DIGITS, details_of, judge_text, scored
 from fusionrun_stages.evaluation.grading import BenchmarkGrader, Inputs
 from fusionrun_stages.evaluation.length_control import complete
 from fusionrun_stages.evaluation.tallies import Tally
@@ -44,6 +44,16 @@ def run(work: Work) -> Made:
     found = {name: _score(tally, errors.get(name), parameters.seed) for name, tally in tallies.items()}
     unscored = _unscored(parameters.benchmarks, tallies, {name for name, (value, _) in found.items() if value is None})
     known = {name: bounds for name, (_, bounds) in found.items() if bounds is not None}
+    details = {
+        name: details_of(tally, *found[name], parameters.seed, materials, parameters.judge)
+        | ({"unscored": unscored[name]} if name in unscored else {})
+        | ({"standard_error_of_protocol": round(error, DIGITS)} if (error := errors.get(name)) is not None else {})
+        | (tasks[name].details() if name in tasks else {})
+        for name, tally in tallies.items()
+    }
+    for name, detail in details.items():
+        if text := judge_text(detail):
+            log.info("%s: %s", name, text)
     return Made(
         values=Evaluated(
             scores={name: round(value, DIGITS) for name, (value, _) in found.items() if value is not None},
@@ -53,13 +63,7 @@ def run(work: Work) -> Made:
             upper={name: round(bounds.upper, 2) for name, bounds in known.items()},
         ),
         files=[QUESTION_SCORES_FILE, *(task.copy_score(work.output) for task in tasks.values())],
-        details={
-            name: details_of(tally, *found[name], parameters.seed, materials, parameters.judge)
-            | ({"unscored": unscored[name]} if name in unscored else {})
-            | ({"standard_error_of_protocol": round(error, DIGITS)} if (error := errors.get(name)) is not None else {})
-            | (tasks[name].details() if name in tasks else {})
-            for name, tally in tallies.items()
-        },
+        details=details,
     )
 
 

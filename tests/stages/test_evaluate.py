@@ -1,6 +1,7 @@
 """evaluate: scores of models and of questions, with intervals."""
 
 import hashlib
+import logging
 import sys
 from dataclasses import dataclass, field, replace
 from types import ModuleType, SimpleNamespace
@@ -227,7 +228,8 @@ def judgement(name, text, call=0, attempt=0):
     )  # fmt: skip
 
 
-def test_judgements_give_weighted_ratings(tmp_path, monkeypatch):
+def test_judgements_give_weighted_ratings(tmp_path, monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
     stand_in(monkeypatch, "fusionrun_stages.judges.open", open_judge=lambda *_: Rater())
     (tmp_path / "materials" / "bench").mkdir(parents=True)
     (tmp_path / "materials" / "bench" / "judge.txt").write_text("Rate it.")
@@ -255,6 +257,10 @@ def test_judgements_give_weighted_ratings(tmp_path, monkeypatch):
     assert details["templates_sha256"] == {"judge.txt": hashlib.sha256(b"Rate it.").hexdigest()}
     assert (details["position_consistency"], details["unparsed"]) == (0.75, 1)
     assert details["length_bias"] == pytest.approx(spearmanr([0, 5, 10, 15, 0], [2, 4, 6, 8, 1]).statistic, abs=1e-4)
+    assert (
+        "bench: judge a-judge (of the protocol: official-judge), 1 unparsed, position consistency 0.75, "
+        f"length bias {details['length_bias']:.2f}, files: judge.txt {hashlib.sha256(b'Rate it.').hexdigest()[:12]}"
+    ) in caplog.messages
 
 
 @pytest.mark.parametrize(

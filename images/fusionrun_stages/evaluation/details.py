@@ -13,6 +13,8 @@ from fusionrun_stages.uncertainty.scored import Scored, category_means, score
 CATEGORIES_MAX = 256
 """Most means of categories in the manifest."""
 DIGITS = 4
+HASH_DIGITS = 12
+"""Digits of a hash in the log."""
 
 
 def scored(column: Column) -> Scored:
@@ -59,6 +61,22 @@ def details_of(
             "length_bias": length_bias(tally),
         }
     return details | {"wrong_answers": tally.wrong_answers}
+
+
+def judge_text(details: Mapping[str, Any]) -> str | None:
+    """Return a line about the judge of a benchmark, from its details; None if no model judges it."""
+    if "judge" not in details:
+        return None
+    templates = ", ".join(f"{name} {sha256[:HASH_DIGITS]}" for name, sha256 in details["templates_sha256"].items())
+    numbers = (f"{name.replace('_', ' ')} {_known(details[name])}" for name in ("position_consistency", "length_bias"))
+    return (
+        f"judge {details['judge']} (of the protocol: {details['judge_of_protocol'] or 'any'}), "
+        f"{details['unparsed']} unparsed, {', '.join(numbers)}, files: {templates or 'none'}"
+    )
+
+
+def _known(number: float | None) -> str:
+    return "not known" if number is None else f"{number:.2f}"
 
 
 def length_bias(tally: Tally) -> float | None:
