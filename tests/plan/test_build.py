@@ -2,11 +2,12 @@
 
 import pytest
 
+from fusionrun.api.published.repositories import dataset_uri
 from fusionrun.api.stage import FETCH_TARGET, PREPARE_BENCHMARKS, StageKind
 from fusionrun.errors import PlanError
 from fusionrun.plan.gpus import gpu_count
 from fusionrun.plan.graph import check_order
-from fusionrun.plan.references import TARGET, dataset_columns, dataset_uri
+from fusionrun.plan.references import TARGET, dataset_columns
 from fusionrun.plan.stages import FetchedModel, Plan, PromptSet, Stage, stage_name
 from support.plans import filled, plan_of
 from support.runs import KEPT, called_reward, external_source, make_spec

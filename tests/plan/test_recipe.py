@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from fusionrun.api.published.repositories import PRESET_URIS
 from fusionrun.api.published.sizes import PUBLISHED
 from fusionrun.api.spec.data import Preset, Subject, Task
 from fusionrun.plan import recipe
@@ -19,7 +20,7 @@ def test_construction_and_evaluation_follow_the_published_rules():
 
 @pytest.mark.parametrize("preset", Preset, ids=str)
 def test_a_preset_is_on_the_hub_and_has_the_columns_that_its_task_needs(preset):
-    assert re.fullmatch(r"hf://[\w.-]+/[\w.-]+", preset_data(preset).uri)
+    assert re.fullmatch(r"hf://[\w.-]+/[\w.-]+", PRESET_URIS[preset])
     assert preset_data(preset).columns.prompt
     known = preset_data(preset)
     assert (known.task is Task.MATHEMATICS) == bool(known.columns.answer)

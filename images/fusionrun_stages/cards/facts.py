@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fusionrun.api.results.values import Constructed
-from fusionrun.api.spec.data import Dataset
 from fusionrun.api.spec.models import Sampling
 from fusionrun.api.spec.reward import RewardModel
 from fusionrun.api.spec.run import FusionRunSpec
@@ -59,11 +58,6 @@ def percent(value: float | None) -> str:
 def score(value: float | None) -> str:
     """Format a reward or a difference of rewards."""
     return "" if value is None else f"{value:.4g}"
-
-
-def uri_of(dataset: Dataset) -> str:
-    """Return the URI or the preset of a data set."""
-    return dataset.uri or (dataset.preset.value if dataset.preset else "")
 
 
 def model_of(source: Source) -> str:

@@ -122,12 +122,13 @@ _DATASETS: dict[str, str] = {
     "hf://greengerong/leetcode": "mit",
     "hf://newfacade/leetcodedataset": "apache-2.0",
     "hf://bigcode/self-oss-instruct-sc2-exec-filter-50k": "odc-by",
+    "hf://magpie-align/magpie-pro-dpo-100k-v0.1": "llama3",
     "hf://magpie-align/magpie-llama-3.1-pro-dpo-100k-v0.1": "llama3.1",
     "hf://magpie-align/magpie-qwen2-pro-200k-chinese": "qwen",
     "hf://llamafactory/alpaca_gpt4_zh": "openai",
 }
-"""Source: each data set's card on the hub; for the last three the licence of the model that generated the data
-(Llama 3.1, Qwen2 and GPT-4), which applies, too."""
+"""Source: each data set's card on the hub; for the last four the licence of the model that generated the data
+(Llama 3, Llama 3.1, Qwen2 and GPT-4), which applies, too. Source of Llama 3: navigation.md of magpie-align/magpie."""
 
 
 def licence_of_model(name: str, declared: str | None = None) -> Licence:

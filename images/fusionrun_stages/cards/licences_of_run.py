@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from fusionrun_stages.cards.facts import Facts, uri_of
+from fusionrun.api.published.repositories import dataset_uri
+from fusionrun_stages.cards.facts import Facts
 from fusionrun_stages.cards.licences import Licence, licence_of_dataset, licence_of_model
 
 
@@ -14,7 +15,7 @@ def licences_of_data(facts: Facts) -> Iterator[tuple[str, Licence]]:
             yield f"source {source.name}", licence_of_model(name, facts.licences.get(f"sources[{source.name}]"))
     for dataset in facts.spec.datasets:
         declared = facts.licences.get(f"datasets[{dataset.name}]")
-        yield f"data set {dataset.name}", licence_of_dataset(uri_of(dataset), declared)
+        yield f"data set {dataset.name}", licence_of_dataset(dataset_uri(dataset), declared)
 
 
 def licences_of_model(facts: Facts) -> Iterator[tuple[str, Licence]]:

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from fusionrun.api.published.repositories import dataset_uri
 from fusionrun.api.records import DropReason
 from fusionrun.api.spec.evaluation import BenchmarkPreset
-from fusionrun_stages.cards.facts import Facts, Section, model_of, number, reward_model_of, sampling_of, uri_of
+from fusionrun_stages.cards.facts import Facts, Section, model_of, number, reward_model_of, sampling_of
 from fusionrun_stages.cards.licences_of_run import licences_of_benchmarks
 from fusionrun_stages.cards.templates import section_text
 
@@ -40,7 +41,7 @@ def _benchmarks(facts: Facts) -> Iterator[Section]:
 def _revisions(facts: Facts) -> Iterator[Section]:
     spec, pins = facts.spec, facts.pins
     rows = [
-        ("data set", d.name, f"{uri_of(d)} ({d.split})", d.revision or "", pins.get(f"datasets[{d.name}]", ""))
+        ("data set", d.name, f"{dataset_uri(d)} ({d.split})", d.revision or "", pins.get(f"datasets[{d.name}]", ""))
         for d in spec.datasets
     ]
     for source in spec.sources:

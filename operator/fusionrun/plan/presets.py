@@ -1,7 +1,7 @@
-"""The recipe's data sets: location, columns, sources and excluded subjects.
+"""The recipe's data sets: columns, sources and excluded subjects. ``api.published.repositories`` has their locations.
 
-Source of the list and the repositories: README of FuseChat-3.0 (SLIT-AI/FuseChat-3.0), "Data Construction" and the
-table "Datasets". Sources of the schemas:
+Source of the list: README of FuseChat-3.0 (SLIT-AI/FuseChat-3.0), "Data Construction" and the table "Datasets". Sources
+of the schemas:
 
 - UltraFeedback: README of OpenBMB/UltraFeedback (six JSON Lines files; ``source``, ``instruction``, ``models``,
   ``completions``, ``correct_answers``, ``incorrect_answers``).
@@ -65,7 +65,6 @@ reference answer, so more of them give no further pair, and each is scored."""
 class PresetData:
     """A data set of the recipe."""
 
-    uri: str
     task: Task
     columns: Columns
     sources: tuple[str, ...] = FOUR_SOURCES
@@ -89,32 +88,25 @@ class PresetData:
 
 
 def _general(
-    uri: str,
     columns: Columns,
     task: Task = Task.INSTRUCTION,
     sources: tuple[str, ...] = FOUR_SOURCES,
     turns: Turns | None = None,
 ) -> PresetData:
     """Return a data set of general prompts, from which code and mathematics are removed."""
-    return PresetData(
-        uri, task, columns, sources, turns=turns, excluded=tuple(Subject), near_duplicates=NEAR_DUPLICATES
-    )
+    return PresetData(task, columns, sources, turns=turns, excluded=tuple(Subject), near_duplicates=NEAR_DUPLICATES)
 
 
 _PRESETS: dict[Preset, PresetData] = {
-    Preset.ULTRA_FEEDBACK: _general("hf://openbmb/UltraFeedback", Columns(prompt="instruction")),
-    Preset.MAGPIE_PRO_DPO: _general(
-        "hf://Magpie-Align/Magpie-Pro-DPO-100K-v0.1", Columns(prompt="instruction", category="task_category")
-    ),
+    Preset.ULTRA_FEEDBACK: _general(Columns(prompt="instruction")),
+    Preset.MAGPIE_PRO_DPO: _general(Columns(prompt="instruction", category="task_category")),
     Preset.HELP_STEER_2: _general(
-        "hf://nvidia/HelpSteer2",
         Columns(prompt="prompt"),
         # Project: the recipe does not mention the turns. The authors published prompts as lists of messages.
         turns=Turns.ALL,
     ),
     # Near-duplicates are kept: two problems that differ in one number are different problems.
     Preset.OPEN_MATH_INSTRUCT_2: PresetData(
-        "hf://nvidia/OpenMathInstruct-2",
         Task.MATHEMATICS,
         Columns(prompt="problem", answer="expected_answer"),
         MATHEMATICS_SOURCES,
@@ -125,16 +117,12 @@ _PRESETS: dict[Preset, PresetData] = {
         # Source: README of FuseChat-3.0 (December 2024): "nearly 60,000 unique samples".
         prompts=60_000,
     ),
-    Preset.LEETCODE: PresetData(
-        "hf://greengerong/leetcode", Task.CODING, Columns(prompt="content"), instead=Preset.LEETCODE_DATASET
-    ),
+    Preset.LEETCODE: PresetData(Task.CODING, Columns(prompt="content"), instead=Preset.LEETCODE_DATASET),
     Preset.LEETCODE_DATASET: PresetData(
-        "hf://newfacade/LeetCodeDataset",
         Task.CODING,
         Columns(prompt="query", tests="test", entry_point="entry_point", preamble="prompt", solution="completion"),
     ),
     Preset.SELF_OSS_INSTRUCT: PresetData(
-        "hf://bigcode/self-oss-instruct-sc2-exec-filter-50k",
         Task.CODING,
         Columns(prompt="instruction", solution="response"),
         tests_from=TestsFrom.PROMPT,
@@ -142,13 +130,11 @@ _PRESETS: dict[Preset, PresetData] = {
         prompts=13_696,
     ),
     Preset.ALPACA_GPT4_ZH: _general(
-        "hf://llamafactory/alpaca_gpt4_zh",
         Columns(prompt="instruction", context="input"),
         Task.SFT_ONLY,
         CHINESE_SOURCES,
     ),
     Preset.MAGPIE_QWEN2_CHINESE: _general(
-        "hf://Magpie-Align/Magpie-Qwen2-Pro-200K-Chinese",
         Columns(prompt="instruction", category="task_category"),
         Task.SFT_ONLY,
         CHINESE_SOURCES,

@@ -1,5 +1,6 @@
 """The models and data sets that a spec names: where each is, and which stage fetches it."""
 
+from fusionrun.api.published.repositories import dataset_uri
 from fusionrun.api.spec.data import Columns, Dataset
 from fusionrun.api.spec.evaluation import Benchmark, JudgeServed
 from fusionrun.api.spec.models import Model
@@ -103,11 +104,6 @@ def served_judge(spec: FusionRunSpec) -> JudgeServed | None:
     evaluation = spec.evaluation
     judged = any(benchmark.grader and benchmark.grader.needs_judge for benchmark in evaluation.benchmarks)
     return evaluation.judge.served if evaluation.judge and judged else None
-
-
-def dataset_uri(dataset: Dataset) -> str:
-    """Return the URI of a data set: from the spec, else from its preset."""
-    return dataset.uri or (preset_data(dataset.preset).uri if dataset.preset else "")
 
 
 def dataset_columns(dataset: Dataset) -> Columns:

@@ -9,12 +9,15 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
+from fusionrun.api.published.repositories import PRESET_URIS
 from fusionrun.api.results.values import Constructed, Prepared, SourceCounts
+from fusionrun.api.spec.data import Preset
 from fusionrun.api.spec.evaluation import BenchmarkPreset
 from fusionrun.api.spec.run import FusionRunSpec
 from fusionrun.api.stage import TemplateName
 from fusionrun.api.status.results import BenchmarkResult, GroupResult, ModelDifference, ModelScore
 from fusionrun.plan.defaults import fill
+from fusionrun.plan.presets import preset_data
 from fusionrun_stages.cards import licences
 from fusionrun_stages.cards.dataset import build_dataset_card, build_sections
 from fusionrun_stages.cards.facts import Facts
@@ -229,6 +232,17 @@ def test_the_model_card_lists_the_licences_of_its_data_and_of_the_benchmarks(fac
     assert "| data set code | CC BY 4.0 | allowed under conditions | Attribution is required. |" in card
     assert "| math-test | MIT |\n| code-test | unknown |" in card
     assert "| math-test | MIT |\n| code-test | unknown |" in build_dataset_card(known)[0]
+
+
+@pytest.mark.parametrize("preset", Preset, ids=str)
+def test_the_licence_and_the_repository_of_a_preset_are_known(facts, preset):
+    """The spec of a run with presets has no URIs of data sets."""
+    dataset = {"name": "recipe", "preset": preset, "task": preset_data(preset).task}
+    changed = replace(facts, spec=fill(FusionRunSpec.model_validate(make_spec(datasets=[dataset]))))
+    card = build_dataset_card(changed)[0]
+    assert f"| data set | recipe | {PRESET_URIS[preset]} (train) |" in card
+    assert "| data set recipe | unknown |" not in card
+    assert "| data set recipe | " in card
 
 
 def test_a_run_without_benchmarks_lists_no_licence_of_them(facts):

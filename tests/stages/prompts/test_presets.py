@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fusionrun.api.artifacts import stage_digest
+from fusionrun.api.published.repositories import PRESET_URIS
 from fusionrun.api.records import Prompt, Response
 from fusionrun.api.spec.data import Preset
 from fusionrun.api.spec.run import FusionRunSpec
@@ -212,7 +213,7 @@ def prepared(volume, preset):
     pinned = PinnedPlan(namespace="n", name="r", uid=UID, spec=spec, plan=plan, pins=pins, digests=digests)
     task = build_task(pinned, plan["prepare/prompts"])
     (reference,) = [r for r in plan.references if r.field == "datasets[d]"]
-    assert reference.uri == preset_data(preset).uri
+    assert reference.uri == PRESET_URIS[preset]
     folder = volume / "fusionrun" / "datasets" / PIN
     # The files that resolve downloads from the hub and checks.
     for name in select_split(FILES[preset], reference.split):

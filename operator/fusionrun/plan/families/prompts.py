@@ -4,6 +4,7 @@ from typing import Any
 
 from fusionrun.api import artifacts
 from fusionrun.api.artifacts import canonical
+from fusionrun.api.published.repositories import dataset_uri
 from fusionrun.api.spec.data import Dataset, TestsFrom
 from fusionrun.api.spec.evaluation import Benchmark, BenchmarkColumns
 from fusionrun.api.spec.run import FusionRunSpec
@@ -14,7 +15,7 @@ from fusionrun.api.tasks.protocol import Protocol
 from fusionrun.plan.benchmarks.lm_eval import with_questions
 from fusionrun.plan.benchmarks.protocols import asked_protocols, question_digest, text_digest
 from fusionrun.plan.pinned import PinnedPlan
-from fusionrun.plan.references import References, dataset_columns, dataset_uri, harness_fields
+from fusionrun.plan.references import References, dataset_columns, harness_fields
 from fusionrun.plan.stages import (
     Evaluated,
     FamilyBenchmarks,
