@@ -391,6 +391,26 @@ def test_the_hub_reads_the_scores_of_the_final_model(facts):
     assert ModelCard(build_model_card(facts, Scores())).data.eval_results is None
 
 
+@pytest.mark.parametrize(
+    ("datasets", "expected"),
+    [
+        ([{"preset": "HelpSteer2"}, {"uri": "hf://org/own"}, {"uri": "hf://org/own", "split": "dev"},
+          {"uri": "pvc://fusion-data/m"}, {"uri": "s3://bucket/m"}], ["nvidia/HelpSteer2", "org/own"]),
+        ([{"uri": "pvc://fusion-data/m"}], None),
+    ],
+    ids=["hub", "claim"],
+)  # fmt: skip
+def test_the_hub_reads_the_licence_and_the_data_sets_of_the_model(facts, datasets, expected):
+    named = [
+        {"name": f"d{number}", "task": "Instruction", "columns": {"prompt": "prompt"}} | dataset
+        for number, dataset in enumerate(datasets)
+    ]
+    spec = fill(FusionRunSpec.model_validate(make_spec(datasets=named)))
+    data = ModelCard(build_model_card(replace(facts, spec=spec), Scores())).data
+    assert (data.license, data.license_name) == ("other", "of-the-base-model-sources-and-data-sets")
+    assert data.datasets == expected
+
+
 def test_questions_whose_owners_ask_for_it_are_not_shown(facts):
     """A training prompt that shares words with GPQA would show them."""
     evaluation = facts.spec.evaluation
