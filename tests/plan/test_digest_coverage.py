@@ -366,6 +366,7 @@ TABLE: dict[type[Contract], dict[str, Row]] = {
         "pins": NoEffect(CARD),
         "source_models": NoEffect(CARD),
         "benchmark_licences": NoEffect(CARD),
+        "evaluation_dir": NoEffect(CARD),
     },
 }
 ROWS = [(cls, field, row) for cls, rows in TABLE.items() for field, row in rows.items()]

@@ -14,7 +14,7 @@ from fusionrun.plan.pinned import PinnedPlan
 from fusionrun.plan.stages import Stage
 from fusionrun.plan.tasks import build_task, served_model
 from support import plans
-from support.runs import CLAIM, KEPT, called_reward, external_source, make_spec
+from support.runs import CLAIM, KEPT, called_reward, external_judge, external_source, make_spec, rated
 
 
 def pinned_of(**changes) -> PinnedPlan:
@@ -150,6 +150,15 @@ def test_publish_gets_the_licences_of_the_benchmarks_with_a_preset():
         publish={"uri": f"pvc://{CLAIM}/out"}, evaluation={"benchmarks": [*own, {"name": "gsm", "preset": "GSM8K"}]}
     )
     assert task_of("publish", pinned).parameters.benchmark_licences == {"gsm": "MIT"}
+
+
+@pytest.mark.parametrize("judged", [False, True])
+def test_publish_reads_the_evaluation_of_the_final_model_if_a_judge_rates_it(judged):
+    more = {"benchmarks": [rated()], "judge": external_judge()} if judged else {}
+    evaluation = make_spec()["evaluation"] | more
+    pinned = pinned_of(publish={"uri": f"pvc://{CLAIM}/out"}, evaluation=evaluation)
+    expected = pinned.artifact("evaluate/final") if judged else None
+    assert task_of("publish", pinned).parameters.evaluation_dir == expected
 
 
 def test_an_s3_destination_is_kept_as_it_is():

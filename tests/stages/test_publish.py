@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from fusionrun.api.artifacts import DATASET_FILES, ArtifactManifest, encode_manifest, model_dir
-from fusionrun.api.results.values import Constructed, Promoted, SourceCounts
+from fusionrun.api.results.values import Constructed, Evaluated, Promoted, SourceCounts
 from fusionrun.api.spec.run import FusionRunSpec
 from fusionrun.plan.defaults import fill
 from fusionrun_stages import publish
@@ -98,6 +98,23 @@ def test_scores_have_intervals_if_the_task_has_them(volume):
     assert "| math-test | 10.0 |  | 45.5 (40.1 to 50.9) | +35.5 |" in card
     assert "| All | 1 | 10.0 |  | 45.5 |" in card
     assert json.loads((there / "provenance.json").read_bytes())["results"][0]["scores"] == [score]
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_the_model_card_describes_the_judge_of_the_final_model(volume, complete):
+    judged = {"judge": "judge-7b", "templates_sha256": {}, "unparsed": 2, "position_consistency": 0.9,
+              "length_bias": None}  # fmt: skip
+    folder = volume / "evaluate"
+    folder.mkdir()
+    if complete:
+        values = Evaluated(scores={"mt": 7.0}, graded={"mt": 80})
+        manifest = ArtifactManifest(
+            schema_version=1, stage="evaluate", digest="e", files={}, values=values, details={"mt": judged}
+        )
+        (folder / "manifest.json").write_bytes(encode_manifest(manifest))
+    run(volume, evaluation_dir=str(folder))
+    card = (volume / "published" / "tiny" / "model" / "README.md").read_text()
+    assert ("| mt | judge-7b |  | 2 | 0.90 |  |" in card) == complete
 
 
 def test_the_data_set_card_is_published_in_both_formats(volume):

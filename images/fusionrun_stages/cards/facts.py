@@ -30,6 +30,8 @@ class Facts:
     """Licences that cards on the volume declare, by ``target``, ``sources[NAME]`` and ``datasets[NAME]``."""
     benchmark_licences: Mapping[str, str] = field(default_factory=dict)
     """Licences of the questions of benchmarks, by name; only of those with a preset."""
+    evaluated: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Details of the benchmarks in the manifest of ``evaluate`` for the final model, by name; empty without a judge."""
 
 
 @dataclass(frozen=True)

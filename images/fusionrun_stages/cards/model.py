@@ -3,7 +3,7 @@
 from fusionrun.api.published.repositories import dataset_uri
 from fusionrun_stages.cards.facts import Facts
 from fusionrun_stages.cards.licences_of_run import licences_of_benchmarks, licences_of_model
-from fusionrun_stages.cards.scores import Scores, eval_results, score_rows
+from fusionrun_stages.cards.scores import Scores, eval_results, judge_rows, score_rows
 from fusionrun_stages.cards.templates import front_matter, render
 from fusionrun_stages.models.recipe_template import SavedTemplate
 from fusionrun_stages.remote.hub import hub_id
@@ -39,6 +39,7 @@ def build_model_card(facts: Facts, scores: Scores, template: SavedTemplate | Non
         made=facts.made,
         scores=score_rows(scores),
         groups=scores.groups,
+        judges=judge_rows(facts.evaluated),
         saved_template=template,
         licences=list(licences_of_model(facts)),
         benchmark_licences=licences_of_benchmarks(facts),

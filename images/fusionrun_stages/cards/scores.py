@@ -1,4 +1,4 @@
-"""Scores on the model card: tables with intervals and paired differences, and results in the hub's format."""
+"""Scores on the model card: tables with intervals, paired differences and judges, and results in the hub's format."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +13,8 @@ from fusionrun_stages.remote.hub import hub_id
 
 P_VALUE_MIN = 0.001
 """Smaller p-values are shown as less than it."""
+HASH_DIGITS = 12
+"""Digits of a hash that are shown."""
 METRICS = {
     "ArenaHard": "win_rate",
     "AlpacaEval": "length_controlled_win_rate",
@@ -93,6 +95,28 @@ def _unit(row: BenchmarkResult) -> str:
 
 def _protocol(row: BenchmarkResult) -> str:
     return f"{row.protocol}, modified" if row.protocol and row.modified else row.protocol or ""
+
+
+def judge_rows(evaluated: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Return the cells of the table of judges, from the details of the benchmarks of a model."""
+    return [
+        {
+            "benchmark": name,
+            "judge": details["judge"] or "",
+            "files": ", ".join(
+                f"{file} {sha256[:HASH_DIGITS]}" for file, sha256 in details["templates_sha256"].items()
+            ),
+            "unparsed": str(details["unparsed"]),
+            "position_consistency": _share(details["position_consistency"]),
+            "length_bias": _share(details["length_bias"]),
+        }
+        for name, details in evaluated.items()
+        if "judge" in details
+    ]
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
 
 
 def eval_results(scores: Scores, spec: FusionRunSpec) -> list[Any]:

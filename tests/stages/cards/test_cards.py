@@ -368,6 +368,25 @@ def test_the_model_card_has_intervals_paired_differences_protocol_and_judge(fact
         assert absent not in card
 
 
+JUDGED = {"judge": "judge | 7b", "templates_sha256": {"judge.txt": "ab" * 32}, "unparsed": 3}
+
+
+@pytest.mark.parametrize(
+    ("details", "row"),
+    [
+        ({"position_consistency": 0.751, "length_bias": -0.1234}, "0.75 | -0.12"),
+        ({"position_consistency": None, "length_bias": None}, " | "),
+    ],
+    ids=["known", "not known"],
+)
+def test_the_model_card_describes_the_judges(facts, details, row):
+    evaluated = {"math-test": {"score": 40.0, "unparsed": 0}, "mt": JUDGED | details}
+    card = build_model_card(replace(facts, evaluated=evaluated), Scores())
+    (line,) = [text for text in card.partition("### Judges")[2].partition("## Sources")[0].splitlines() if "7b" in text]
+    assert line == f"| mt | judge \\| 7b | judge.txt abababababab | 3 | {row} |"
+    assert "### Judges" not in build_model_card(replace(facts, evaluated={"math-test": {"unparsed": 0}}), Scores())
+
+
 def test_the_hub_reads_the_scores_of_the_final_model(facts):
     """Its own class reads the model-index of the card."""
     evaluation = facts.spec.evaluation

@@ -170,6 +170,8 @@ class PublishParameters(Contract):
     """Directory of the model of every served source, which may have a licence file."""
     benchmark_licences: dict[str, str] = {}
     """Licence of the questions of each benchmark with a preset, by its name, for the cards."""
+    evaluation_dir: str | None = None
+    """Artifact of ``evaluate`` for the final model, if a judge rates a benchmark: the card describes the judge."""
 
 
 Parameters = Annotated[

@@ -40,6 +40,8 @@ def publish_task(pinned: PinnedPlan) -> PublishParameters:
         raise PlanError("spec.publish is not set")
     # Mutable fields do not change the model, and an older image may not know them.
     spec = pinned.spec.model_dump(mode="json", exclude_none=True)
+    protocols = protocols_of(pinned.spec)
+    judged = any(protocol.grader.needs_judge for protocol in protocols.values())
     recipe = {name: value for name, value in spec.items() if name not in MUTABLE_FIELDS}
     return PublishParameters(
         model_path=pinned.artifact(PROMOTE, artifacts.MODEL),
@@ -57,5 +59,6 @@ def publish_task(pinned: PinnedPlan) -> PublishParameters:
             for s in pinned.spec.sources
             if s.served is not None
         },
-        benchmark_licences={n: p.licence for n, p in protocols_of(pinned.spec).items() if p.licence},
+        benchmark_licences={n: p.licence for n, p in protocols.items() if p.licence},
+        evaluation_dir=pinned.artifact(evaluate_stage(EvaluatedModel.FINAL)) if judged else None,
     )
