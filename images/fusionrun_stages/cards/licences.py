@@ -1,7 +1,7 @@
 """Terms of the licences of sources and data sets for training on outputs: facts with sources, not legal advice. Pure.
 
-The licence that a card on the volume declares has precedence over the one of the model's or data set's name. A licence
-that is not in ``LICENCES`` is *unknown*.
+The licence that a card declares has precedence over the one of the model's or data set's name, unless the model that
+generated a data set has a stricter one. A licence that is not in ``LICENCES`` is *unknown*.
 """
 
 import re
@@ -122,13 +122,19 @@ _DATASETS: dict[str, str] = {
     "hf://greengerong/leetcode": "mit",
     "hf://newfacade/leetcodedataset": "apache-2.0",
     "hf://bigcode/self-oss-instruct-sc2-exec-filter-50k": "odc-by",
+}
+"""Source: each data set's card on the hub."""
+
+_GENERATED: dict[str, str] = {
     "hf://magpie-align/magpie-pro-dpo-100k-v0.1": "llama3",
     "hf://magpie-align/magpie-llama-3.1-pro-dpo-100k-v0.1": "llama3.1",
     "hf://magpie-align/magpie-qwen2-pro-200k-chinese": "qwen",
     "hf://llamafactory/alpaca_gpt4_zh": "openai",
 }
-"""Source: each data set's card on the hub; for the last four the licence of the model that generated the data
-(Llama 3, Llama 3.1, Qwen2 and GPT-4), which applies, too. Source of Llama 3: navigation.md of magpie-align/magpie."""
+"""Licences of the models that generated data sets (Llama 3, Llama 3.1, Qwen2 and GPT-4): they apply besides those of
+the cards. Source of Llama 3: navigation.md of magpie-align/magpie."""
+
+_STRICTNESS = (Outputs.FREE, Outputs.UNKNOWN, Outputs.CONDITIONS, Outputs.RESEARCH, Outputs.FORBIDDEN)
 
 
 def licence_of_model(name: str, declared: str | None = None) -> Licence:
@@ -137,8 +143,12 @@ def licence_of_model(name: str, declared: str | None = None) -> Licence:
 
 
 def licence_of_dataset(uri: str, declared: str | None = None) -> Licence:
-    """Return the licence that a data set's card declares, else the one of its URI."""
-    return _licence(declared or _DATASETS.get(uri.lower()))
+    """Return the licence that a data set's card declares, else the one of its URI.
+
+    It is that of the model that generated the data if this one restricts training more.
+    """
+    own, generator = _licence(declared or _DATASETS.get(uri.lower())), _GENERATED.get(uri.lower())
+    return max(own, _licence(generator), key=lambda licence: _STRICTNESS.index(licence.outputs)) if generator else own
 
 
 def _licence(key: str | None) -> Licence:

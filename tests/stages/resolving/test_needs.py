@@ -142,11 +142,22 @@ RESEARCH = "datasets[m]: CC BY-NC 4.0: outputs as training data: not for commerc
         ("datasets[m]", "pvc://claim/math", "mit", None),
         ("datasets[m]", "pvc://claim/math", "unheard-of", None),
         ("datasets[m]", "hf://llamafactory/alpaca_gpt4_zh", None, FORBIDDEN),
-        ("datasets[m]", "hf://llamafactory/alpaca_gpt4_zh", "mit", None),
+        ("datasets[m]", "hf://llamafactory/alpaca_gpt4_zh", "mit", FORBIDDEN),
+        ("datasets[m]", "hf://openbmb/UltraFeedback", "cc-by-nc-4.0", RESEARCH),
         ("datasets[m]", "hf://org/math", "cc-by-nc-4.0", RESEARCH),
         ("evaluation.benchmarks[m]", "pvc://claim/math", "cc-by-nc-4.0", None),
     ],
-    ids=["folder", "file", "free", "unknown", "by name", "card before name", "hub", "benchmark"],
+    ids=[
+        "folder",
+        "file",
+        "free",
+        "unknown",
+        "by name",
+        "of the model that generated it",
+        "card before name",
+        "hub",
+        "benchmark",
+    ],
 )
 def test_licences_of_training_data_that_restrict_training_are_logged(
     volume, monkeypatch, caplog, field, uri, card, expected
