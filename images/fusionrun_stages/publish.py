@@ -30,7 +30,7 @@ from fusionrun_stages.remote.publication import DATASET, to_folder, to_hub, to_s
 from fusionrun_stages.volume.atomic import read_json, write_atomic
 from fusionrun_stages.volume.copying import copy_file, copy_folder
 from fusionrun_stages.volume.manifest import read_input, read_manifest
-from fusionrun_stages.volume.paths import inside_volume, on_volume
+from fusionrun_stages.volume.paths import dataset_folder, inside_volume, on_volume
 from fusionrun_stages.work import Made, Work
 
 log = logging.getLogger(__name__)
@@ -109,6 +109,8 @@ def gather_facts(
         if dataset.uri is not None and dataset.uri.startswith("pvc://"):
             path = on_volume(claim_path(dataset.uri))
             folders[f"datasets[{dataset.name}]"] = path if path.is_dir() else path.parent
+        elif pin := parameters.pins.get(f"datasets[{dataset.name}]"):
+            folders[f"datasets[{dataset.name}]"] = dataset_folder(pin)
     evaluated = parameters.evaluation_dir
     evaluation = read_manifest(Path(evaluated), StageKind.EVALUATE) if evaluated else None
     licences = {field: licence for field, folder in folders.items() if (licence := read_licence(folder))}

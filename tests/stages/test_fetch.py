@@ -6,10 +6,11 @@ import pytest
 from fusionrun.api.artifacts import dataset_dir
 from fusionrun.api.stage import Reference
 from fusionrun_stages import fetch, prepare, resolve
+from fusionrun_stages.cards.declared import read_licence
 from fusionrun_stages.errors import InfrastructureError, UserError
 from fusionrun_stages.pod import downloads
 from fusionrun_stages.resolving import needs
-from fusionrun_stages.volume.paths import on_volume
+from fusionrun_stages.volume.paths import dataset_folder, on_volume
 from support.download_hub import COMMITS, DownloadHub
 from support.http_server import serving
 from support.model_folders import make_model
@@ -31,7 +32,7 @@ def hub(tmp_path, monkeypatch):
         server.repos["models", "org/tiny"] = [files, files | {"config.json": b'{"model_type": "llama", "x": 1}'}]
         server.repos["datasets", "org/math"] = [
             {
-                "README.md": b"x",
+                "README.md": b'---\nlicense: "mit \\ud83d"\n---\n',
                 "data/train.jsonl": b'{"problem": "1 + 1", "answer": "2"}\n',
                 "data/test.jsonl": b"{}\n",
             }
@@ -145,7 +146,7 @@ def test_a_truncated_upstream_model_is_refused(tmp_path, hub):
 def test_resolve_downloads_a_data_set_and_prepare_reads_it_offline(tmp_path, hub):
     made = do_resolve(tmp_path, dataset())
     assert made.values.pins == ["a" * 12]
-    assert made.details["references"][0]["licence"] == "mit \ufffd"
+    assert made.details["references"][0]["licence"] == read_licence(dataset_folder("a" * 12)) == "mit \ufffd"
     hub.requests.clear()
     data = {"name": "m", "task": "Mathematics", "uri": "hf://org/math", "revision": made.values.pins[0]}
     data["columns"] = {"prompt": "problem", "answer": "answer"}

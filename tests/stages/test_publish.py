@@ -10,7 +10,7 @@ from fusionrun.api.spec.run import FusionRunSpec
 from fusionrun.plan.defaults import fill
 from fusionrun_stages import publish
 from fusionrun_stages.errors import InfrastructureError, UserError
-from fusionrun_stages.volume.paths import on_volume
+from fusionrun_stages.volume.paths import dataset_folder, on_volume
 from support.http_server import serving
 from support.hub import HubRepositories
 from support.model_folders import make_model
@@ -153,6 +153,18 @@ def test_the_base_model_of_the_hub_is_found_by_its_pin(volume):
     spec = fill(FusionRunSpec.model_validate(of_hub)).model_dump_json(exclude_none=True)
     run(volume, run_spec=spec, pins={"target.model": target.name})
     assert "| base model | MIT |" in (volume / "published" / "tiny" / "model" / "README.md").read_text()
+
+
+def test_the_licence_of_a_remote_data_set_is_read_from_its_downloaded_card(volume):
+    folder = dataset_folder("0123456789ab")
+    folder.mkdir(parents=True)
+    (folder / "README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n")
+    math, code = make_spec()["datasets"]
+    remote = make_spec(datasets=[math | {"uri": "hf://acme/math"}, code])
+    spec = fill(FusionRunSpec.model_validate(remote)).model_dump_json(exclude_none=True)
+    run(volume, run_spec=spec, pins={"datasets[math]": folder.name})
+    card = (volume / "published" / "tiny" / "model" / "README.md").read_text()
+    assert "| data set math | CC BY-NC 4.0 | not for commercial use |" in card
 
 
 def test_generation_config_has_every_end_of_text_token(volume):

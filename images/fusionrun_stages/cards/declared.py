@@ -4,9 +4,8 @@ from pathlib import Path
 
 from fusionrun.api.records import replace_surrogates
 from fusionrun_stages.cards.licences import declared_licence
+from fusionrun_stages.remote.hub import CARD
 from fusionrun_stages.volume.paths import inside_volume
-
-CARD = "README.md"
 
 
 def read_licence(folder: Path) -> str | None:

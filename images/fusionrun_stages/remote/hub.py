@@ -23,6 +23,8 @@ from fusionrun_stages.volume.paths import on_volume
 HTTP_FORBIDDEN = (401, 403)
 HTTP_NOT_FOUND = 404
 
+CARD = "README.md"
+"""The card of a repository, which declares its licence."""
 DEFAULT_ENDPOINT = "https://huggingface.co"
 WORKERS = 4
 """Parallel downloads: a hub throttles clients with more."""
@@ -121,7 +123,7 @@ def confirms_access(client: Any, name: str, kind: str, *, write: bool = False) -
 def download_dataset(
     uri: str, commit: str, folder: Path, split: str | None, client: Any, names: list[str], field: str
 ) -> None:
-    """Download the files of a hub data set's split to a folder, except those that are there already.
+    """Download the card and the files of a hub data set's split to a folder, except those that are there already.
 
     Without a split, all visible files are downloaded.
     """
@@ -134,7 +136,7 @@ def download_dataset(
             repo_type="dataset",
             revision=commit,
             local_dir=folder,
-            allow_patterns=chosen,
+            allow_patterns=[*chosen, CARD],
             max_workers=WORKERS,
         )
 

@@ -13,7 +13,7 @@ from fusionrun.api.artifacts import claim_path
 from fusionrun.api.records import replace_surrogates
 from fusionrun.api.stage import Reference, ReferenceKind
 from fusionrun.api.tasks.harness import HARNESS_SCHEME, task_of
-from fusionrun_stages.cards.declared import CARD, read_licence
+from fusionrun_stages.cards.declared import read_licence
 from fusionrun_stages.cards.licences import declared_licence
 from fusionrun_stages.errors import UserError
 from fusionrun_stages.harness.download import pin_task
@@ -29,6 +29,7 @@ from fusionrun_stages.models.recipe_template import TOKEN_FILES, check_tokens_of
 from fusionrun_stages.models.weights import check_listed, weights_of
 from fusionrun_stages.prompts.dataset_files import DataFile, all_files, open_files
 from fusionrun_stages.remote.hub import (
+    CARD,
     check_access,
     check_hashes,
     download_dataset,
