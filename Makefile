@@ -16,7 +16,7 @@ SOURCES := operator images/fusionrun_stages tests hack
 
 .PHONY: help demo test check venv fmt lint type generate verify unit test-adapters test-scale test-mlflow test-alerts cluster-up \
 	cluster-down cluster-status images images-cuda test-cluster test-stages test-e2e test-pods test-kills test-mutations \
-	fuzz test-upgrade test-integrations release-data release-check release-images release-files \
+	fuzz oracles test-upgrade test-integrations release-data release-check release-images release-files \
 	release-chart release-sign sbom audit bench-construct bench-verify bench-train \
 	bench-score bench-generate bench-judge bench-reconcile bench-scale bench-status rehearsal gpu-check clean
 
@@ -112,6 +112,9 @@ test-mutations: ## Compare the judge of coding with plain Python on mutants of 2
 
 fuzz: venv ## Decide on 10,000 random histories of a run; `make unit` has 200 of them
 	seq 5 | FUSIONRUN_HISTORIES=2000 xargs -P 2 -n 1 $(BIN)/python -m pytest -q -p no:cacheprovider tests/state/test_histories.py --hypothesis-seed
+
+oracles: ## Compare graders with the official code that PyPI has; fail if a committed result changes (not in CI)
+	hack/oracle/packaged
 
 test-upgrade: venv ## Upgrade and roll back the operator during a run, between RELEASE (default: the latest) and this checkout
 	hack/test/upgrade $(RELEASE)

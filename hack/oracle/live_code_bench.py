@@ -3,7 +3,8 @@
 ``hack/oracles live-code-bench --repo FOLDER --package FOLDER --python PYTHON`` writes them to
 ``tests/stages/grading/live_code_bench_verdicts.json``. The first folder is a checkout of
 github.com/SLIT-AI/FuseChat-3.0, whose rules this project follows; the second is ``livecodebench`` of
-nvidia-livecodebench 26.3 (``pip install --no-deps``), a later version. PYTHON needs numpy.
+nvidia-livecodebench 26.3 (``pip install --no-deps``), a later version. PYTHON needs numpy. Without ``--repo``, only the
+package is asked, and the verdicts of FuseChat-3.0 stay as they are in the file.
 """
 
 import argparse
@@ -24,16 +25,16 @@ RESPONSES, OUTPUTS = 120, 400
 def main(arguments: Sequence[str] | None = None) -> None:
     """Ask for all verdicts, and write them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repo", type=Path, required=True, help="a checkout of github.com/SLIT-AI/FuseChat-3.0")
+    parser.add_argument("--repo", type=Path, help="a checkout of github.com/SLIT-AI/FuseChat-3.0")
     parser.add_argument("--package", type=Path, required=True, help="the folder livecodebench of nvidia-livecodebench")
     parser.add_argument("--python", default=sys.executable, help="the Python that has numpy")
     options = parser.parse_args(arguments)
-    folders = (options.repo / RUNNER, options.package)
     rows: dict[str, list[Any]] = {}
 
     def judge(name: str, made: list[list[Any]], requests: list[dict[str, Any]]) -> None:
-        answers = [ask(options.python, folder, requests) for folder in folders]
-        rows[name] = [[*row, *found] for row, *found in zip(made, *answers, strict=True)]
+        first = ask(options.python, options.repo / RUNNER, requests) if options.repo else read_first(name, made)
+        second = ask(options.python, options.package, requests)
+        rows[name] = [[*row, *found] for row, *found in zip(made, first, second, strict=True)]
 
     texts = list(responses(RESPONSES))
     judge("responses", [[text] for text in texts], [{"extract": text} for text in texts])
@@ -54,6 +55,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name, found in rows.items():
         different = sum(row[-1] != row[-2] for row in found)
         print(f"{name}: {len(found)}, of which the two versions differ in {different}")
+
+
+def read_first(name: str, made: list[list[Any]]) -> list[Any]:
+    """Return the committed answers of FuseChat-3.0's version."""
+    found = json.loads(VERDICTS.read_text(encoding="utf-8"))[name]
+    if [row[:-2] for row in found] != made:
+        raise SystemExit(f"{name}: the cases are not those of {VERDICTS}; --repo is required")
+    return [row[-2] for row in found]
 
 
 def ask(python: str, folder: Path, requests: list[dict[str, Any]]) -> list[Any]:
