@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from fusionrun.api.records import replace_surrogates
 from fusionrun_stages.cards.licences import declared_licence
 from fusionrun_stages.remote.hub import CARD
 from fusionrun_stages.volume.paths import inside_volume
@@ -15,7 +14,6 @@ def read_licence(folder: Path) -> str | None:
 
     card = folder / CARD
     try:
-        licence = declared_licence(metadata_load(inside_volume(card))) if card.is_file() else None
+        return declared_licence(metadata_load(inside_volume(card))) if card.is_file() else None
     except (ValueError, yaml.YAMLError):
         return None
-    return replace_surrogates(licence) if licence else None  # a YAML escape may be a lone surrogate

@@ -8,6 +8,8 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+from fusionrun.api.records import replace_surrogates
+
 
 class Outputs(StrEnum):
     """Whether another model may be trained on the outputs."""
@@ -160,5 +162,5 @@ def declared_licence(metadata: dict[str, object] | None) -> str | None:
     for key in ("license_name", "license"):
         value = (metadata or {}).get(key)
         if isinstance(value, str) and value and value != "other":
-            return value.lower()
+            return replace_surrogates(value.lower())  # a YAML escape may be a lone surrogate
     return None

@@ -9,12 +9,11 @@ from fusionrun.api.spec.run import FusionRunSpec
 from fusionrun.api.stage import EvaluatedModel
 from fusionrun.api.status.results import BenchmarkResult, GroupResult
 from fusionrun.api.tasks.protocol import Unit
+from fusionrun_stages.judges.templates import shown
 from fusionrun_stages.remote.hub import hub_id
 
 P_VALUE_MIN = 0.001
 """Smaller p-values are shown as less than it."""
-HASH_DIGITS = 12
-"""Digits of a hash that are shown."""
 METRICS = {
     "ArenaHard": "win_rate",
     "AlpacaEval": "length_controlled_win_rate",
@@ -103,9 +102,7 @@ def judge_rows(evaluated: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str
         {
             "benchmark": name,
             "judge": details["judge"] or "",
-            "files": ", ".join(
-                f"{file} {sha256[:HASH_DIGITS]}" for file, sha256 in details["templates_sha256"].items()
-            ),
+            "files": shown(details["templates_sha256"]),
             "unparsed": str(details["unparsed"]),
             "position_consistency": _share(details["position_consistency"]),
             "length_bias": _share(details["length_bias"]),

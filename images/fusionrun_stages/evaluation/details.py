@@ -7,14 +7,13 @@ from typing import Any
 
 from fusionrun.api.tasks.protocol import Aggregation, Unit
 from fusionrun_stages.evaluation.tallies import Column, Tally
+from fusionrun_stages.judges.templates import shown
 from fusionrun_stages.uncertainty.intervals import Interval, interval
 from fusionrun_stages.uncertainty.scored import Scored, category_means, score
 
 CATEGORIES_MAX = 256
 """Most means of categories in the manifest."""
 DIGITS = 4
-HASH_DIGITS = 12
-"""Digits of a hash in the log."""
 
 
 def scored(column: Column) -> Scored:
@@ -67,11 +66,10 @@ def judge_text(details: Mapping[str, Any]) -> str | None:
     """Return a line about the judge of a benchmark, from its details; None if no model judges it."""
     if "judge" not in details:
         return None
-    templates = ", ".join(f"{name} {sha256[:HASH_DIGITS]}" for name, sha256 in details["templates_sha256"].items())
     numbers = (f"{name.replace('_', ' ')} {_known(details[name])}" for name in ("position_consistency", "length_bias"))
     return (
         f"judge {details['judge']} (of the protocol: {details['judge_of_protocol'] or 'any'}), "
-        f"{details['unparsed']} unparsed, {', '.join(numbers)}, files: {templates or 'none'}"
+        f"{details['unparsed']} unparsed, {', '.join(numbers)}, files: {shown(details['templates_sha256']) or 'none'}"
     )
 
 

@@ -5,7 +5,7 @@ response is not filled.
 """
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from string import Formatter
@@ -15,6 +15,8 @@ from fusionrun_stages.errors import UserError
 
 FILE_MAX_BYTES = 4 * 2**20
 """Largest file of a judge; the published ones have at most 150 kB."""
+HASH_DIGITS = 12
+"""Digits of a hash that are shown."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,11 @@ def _checked(pieces: Iterable[tuple[str, str | None]], source: str, names: Colle
     for name in sorted(found - set(names)):
         raise UserError(f"{source}: {{{name}}} is not a placeholder; allowed: {', '.join(sorted(names))}")
     return template
+
+
+def shown(hashes: Mapping[str, str]) -> str:
+    """Return the names of a judge's files, each with the first digits of its hash; empty if there are none."""
+    return ", ".join(f"{name} {sha256[:HASH_DIGITS]}" for name, sha256 in hashes.items())
 
 
 def reference(question: Question, index: int) -> str:

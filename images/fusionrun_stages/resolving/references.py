@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from fusionrun.api.artifacts import claim_path
-from fusionrun.api.records import replace_surrogates
 from fusionrun.api.stage import Reference, ReferenceKind
 from fusionrun.api.tasks.harness import HARNESS_SCHEME, task_of
 from fusionrun_stages.cards.declared import read_licence
@@ -229,8 +228,7 @@ def _configuration(folder: Path) -> dict[str, Any]:
 
 def _licence(info: Any) -> str | None:
     card = getattr(info, "card_data", None)
-    licence = declared_licence(card.to_dict()) if card is not None else None
-    return replace_surrogates(licence) if licence else None
+    return declared_licence(card.to_dict()) if card is not None else None
 
 
 def fingerprint_files(files: list[DataFile]) -> str:

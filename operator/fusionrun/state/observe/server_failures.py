@@ -44,11 +44,12 @@ def server_failure(deployment: Manifest, pods: list[Manifest], log_tails: dict[s
             started, ended = parse_time(last.get("startedAt")), parse_time(last.get("finishedAt"))
             lifetime = ended - started if started and ended else None
             unready = _unready_since(pod, started)
-            if unready and lifetime is not None and lifetime >= _startup_timeout(deployment):
+            timeout = _startup_timeout(deployment)
+            if unready and lifetime is not None and lifetime >= timeout:
                 text = f"server pod {name} was not ready within startupTimeoutSeconds"
                 return Failure(Reason.SERVER_NOT_READY, text, name, log_tail)
             restarts = int(container.get("restartCount") or 0)
-            short = SHORT_LIFE + min(LOADING, _startup_timeout(deployment))
+            short = SHORT_LIFE + min(LOADING, timeout)
             if restarts >= CRASH_LOOP_RESTARTS and (unready or lifetime is None or lifetime < short):
                 if last.get("reason") == "OOMKilled":
                     return out_of_memory(f"server pod {name}", name, log_tail)
